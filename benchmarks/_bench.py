@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-
 COLUMNS = "{:24}{:26}{:>10}{:>10}{:>8}{:>9}{:>9}  {}"
 
 
