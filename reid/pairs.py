@@ -81,6 +81,18 @@ class Pairs:
         other = _refs(refs, ref_classes, ref_domains, ref_indices)
         return cls._between(one, other, negatives_within_domain, None)
 
+    def similarity(self) -> Tensor:
+        """(B, N) inner products, in float32 or wider whatever the autocast: losses scale them by up to 256."""
+        with torch.autocast(self.anchors.device.type, enabled=False):
+            return _wide(self.anchors) @ _wide(self.refs).T
+
+    def distances(self) -> Tensor:
+        """(B, N) Euclidean distances, in float32 or wider; the gradient is 0, not infinite, between duplicates."""
+        with torch.autocast(self.anchors.device.type, enabled=False):
+            anchors, refs = _wide(self.anchors), _wide(self.refs)
+            squared = anchors.square().sum(dim=1)[:, None] + refs.square().sum(dim=1) - 2 * anchors @ refs.T
+        return squared.clamp_min(1e-12).sqrt()
+
     @classmethod
     def _between(cls, batch: Refs, refs: Refs, negatives_within_domain: bool, self_pairs: Tensor | None) -> Pairs:
         same = batch.classes[:, None] == refs.classes  # (B, N)
@@ -100,6 +112,10 @@ class Pairs:
             batch.indices,
             refs.indices,
         )
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _refs(embeddings: Tensor, classes: Tensor, domains: Tensor | None, indices: Tensor | None) -> Refs:

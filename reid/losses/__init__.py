@@ -4,6 +4,10 @@ A loss is one of two kinds and knows nothing of memories, samplers or domains. `
 are injected, never options.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 from reid.pairs import Pairs
@@ -28,3 +32,26 @@ class ClassLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         raise NotImplementedError
+
+
+FEATURES = ("before", "after")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One entry of a config's LOSSES.
+
+    feature: `before` or `after` the encoder's neck; pair losses may take either, class losses and scoring take after.
+    lr_factor, weight_decay: of the loss's own parameters; None leaves the optimiser's own weight decay.
+    """
+
+    name: str
+    loss: PairLoss | ClassLoss
+    weight: float = 1.0
+    feature: str = "before"
+    lr_factor: float = 1.0
+    weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.feature not in FEATURES:
+            raise ValueError(f"losses.{self.name}: no FEATURE {self.feature}; there are {', '.join(FEATURES)}")

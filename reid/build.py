@@ -1,0 +1,250 @@
+"""From a config to objects: the only file that reads one. Everything it calls takes plain keyword arguments.
+
+A folder is its own registry: NAME is the name of a file in it, the signature of what that file makes public is the
+schema of the options. So a new loss, sampler, method or data set is one new file and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+from yacs.config import CfgNode
+
+from reid import config, optim, runtime
+from reid.data import records, sources
+from reid.data.loader import Loader
+from reid.data.records import Dataset
+from reid.data.samplers import Sampler
+from reid.data.sources import TrainSet
+from reid.data.transforms import Test, Train
+from reid.losses import PairLoss, Term
+from reid.memory import CrossBatch
+from reid.methods import Method
+from reid.models.encoder import Encoder
+
+# Given by this file to whatever constructor asks for them; never options of a config.
+INJECTED = frozenset(
+    "root check_counts classes domains camids batch_size seed num_classes num_samples dim encoder losses memory".split()
+)
+
+
+def names(folder: str) -> list[str]:
+    """The NAMEs a folder of reid/ offers, such as those of `losses`: its files, sorted; helpers start with `_`."""
+    package = importlib.import_module(f"reid.{folder.replace('/', '.')}")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def find(folder: str, name: str) -> Callable[..., Any]:
+    """What `reid/<folder>/<name>.py` offers: its `load`, or its one public class."""
+    known = names(folder)
+    if name not in known:
+        raise ValueError(f"{folder}: no {name}{config.nearest(str(name), known)}; there are {', '.join(known)}")
+    module = importlib.import_module(f"reid.{folder.replace('/', '.')}.{name}")
+    if hasattr(module, "load"):
+        return module.load
+    (public,) = (
+        member
+        for key, member in vars(module).items()
+        if inspect.isclass(member) and member.__module__ == module.__name__ and not key.startswith("_")
+    )
+    return public
+
+
+def options(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """{OPTION: parameter}: what a config may say to `maker`."""
+    parameters = inspect.signature(maker).parameters.values()
+    return {p.name.upper(): p for p in parameters if p.name not in INJECTED}
+
+
+def make(folder: str, block: dict[str, Any], **injected: Any) -> Any:
+    """What `block` ({NAME: ..., OPTION: ...}) names in `folder`, made with its options and what it asks for of `injected`.
+
+    Raises ValueError for an unknown NAME or option, or a value the constructor refuses.
+    """
+    name = block["NAME"]
+    maker = find(folder, name)
+    where = f"{folder.rpartition('/')[2]}.{name}"
+    known = options(maker)
+    arguments = {}
+    for key, value in block.items():
+        if key == "NAME":
+            continue
+        if key not in known:
+            raise ValueError(f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}")
+        default = known[key].default
+        arguments[known[key].name] = config.coerce(value, None if default is inspect.Parameter.empty else default, f"{where}.{key}")
+    missing = [key for key, p in known.items() if p.default is inspect.Parameter.empty and p.name not in arguments]
+    if missing:
+        raise ValueError(f"{where}: option {', '.join(missing)} is needed; it takes {_signature(known)}")
+    asked = inspect.signature(maker).parameters
+    arguments |= {key: value for key, value in injected.items() if key in asked}
+    try:
+        return maker(**arguments)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith((name, where)) else f"{where}: {message}") from error
+
+
+def datasets(cfg: CfgNode, entries: Sequence[str | dict[str, Any]]) -> list[Dataset]:
+    """The data sets of DATASETS.SOURCES or .TARGETS, read from disk; each says in the log what it is."""
+    made = []
+    for entry in entries:
+        block = {"NAME": entry} if isinstance(entry, str) else entry
+        if not isinstance(block, dict) or "NAME" not in block:
+            raise ValueError(f"DATASETS: an entry is {entry!r}; expected NAME or {{NAME: ..., OPTION: ...}}")
+        root = cfg.DATASETS.WALKERS_ROOT if block["NAME"] == "walkers" else cfg.DATASETS.ROOT
+        dataset = make("data/datasets", block, root=root, check_counts=cfg.DATASETS.CHECK_COUNTS)
+        notice = records.refuse_withdrawn(dataset.name, dataset.card, allow=cfg.DATASETS.ALLOW_WITHDRAWN)
+        for note in (*dataset.notes, *([notice] if notice else [])):
+            runtime.log.warning("%s: %s", dataset.name, note)
+        made.append(dataset)
+    repeated = {d.name for d in made if sum(d.name == other.name for other in made) > 1}
+    if repeated:
+        raise ValueError(f"DATASETS: {', '.join(sorted(repeated))} is named twice in one list")
+    return made
+
+
+def train_transform(cfg: CfgNode) -> Train:
+    return Train(
+        size=tuple(cfg.INPUT.SIZE),
+        interpolation=cfg.INPUT.INTERPOLATION,
+        flip=cfg.INPUT.FLIP,
+        pad=0 if cfg.INPUT.CROP_SCALE else cfg.INPUT.PAD,
+        crop_scale=tuple(cfg.INPUT.CROP_SCALE) or None,
+        color_jitter=tuple(cfg.INPUT.COLOR_JITTER),
+        jitter_prob=cfg.INPUT.JITTER_PROB,
+        erasing=cfg.INPUT.ERASING,
+    )
+
+
+def test_transform(cfg: CfgNode) -> Test:
+    return Test(size=tuple(cfg.INPUT.SIZE), interpolation=cfg.INPUT.INTERPOLATION, crop=cfg.INPUT.TEST_CROP)
+
+
+def sampler(cfg: CfgNode, train_set: TrainSet) -> Sampler:
+    return make(
+        "data/samplers",
+        cfg.SAMPLER,
+        classes=train_set.classes,
+        domains=train_set.domains,
+        camids=train_set.camids,
+        batch_size=cfg.DATALOADER.BATCH_SIZE,
+        seed=cfg.SEED,
+    )
+
+
+def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
+    if cfg.DATALOADER.BATCH_SIZE % runtime.world():
+        raise ValueError(
+            f"DATALOADER.BATCH_SIZE is {cfg.DATALOADER.BATCH_SIZE} over {runtime.world()} processes; "
+            "expected a multiple of their number"
+        )
+    return Loader(
+        train_set,
+        train_transform(cfg),
+        batches,
+        seed=cfg.SEED,
+        workers=cfg.DATALOADER.WORKERS,
+        rank=runtime.rank(),
+        world=runtime.world(),
+    )
+
+
+def encoder(cfg: CfgNode, *, weights: str | None = None) -> Encoder:
+    """The encoder of MODEL; `weights` stands in for MODEL.BACKBONE.WEIGHTS (a checkpoint brings its own)."""
+    return Encoder(
+        backbone=cfg.MODEL.BACKBONE.NAME,
+        weights=cfg.MODEL.BACKBONE.WEIGHTS if weights is None else weights,
+        last_stride=cfg.MODEL.BACKBONE.LAST_STRIDE,
+        pooling=cfg.MODEL.POOLING,
+        dim=cfg.MODEL.DIM,
+        neck=cfg.MODEL.NECK,
+        instance_norm=cfg.MODEL.INSTANCE_NORM,
+        freeze_bn=cfg.MODEL.FREEZE_BN,
+    )
+
+
+def losses(cfg: CfgNode, *, num_classes: int, dim: int) -> list[Term]:
+    """LOSSES as terms; two entries of one NAME are told apart by a number."""
+    frame = ("WEIGHT", "FEATURE", "LR_FACTOR", "WEIGHT_DECAY")
+    terms: list[Term] = []
+    for entry in cfg.LOSSES:
+        block = {"NAME": entry} if isinstance(entry, str) else dict(entry)
+        if "NAME" not in block:
+            raise ValueError(f"LOSSES: an entry is {entry!r}; expected {{NAME: ..., WEIGHT: ..., OPTION: ...}}")
+        common = {key.lower(): block.pop(key) for key in frame if key in block}
+        loss = make("losses", block, num_classes=num_classes, dim=dim)
+        if "feature" in common and not isinstance(loss, PairLoss):
+            raise ValueError(f"losses.{block['NAME']}: FEATURE is for pair losses; a class loss takes the feature after the neck")
+        same = sum(term.name.rstrip("0123456789") == block["NAME"] for term in terms)
+        terms.append(Term(block["NAME"] + (str(same + 1) if same else ""), loss, **common))
+    return terms
+
+
+def method(cfg: CfgNode, *, num_classes: int, num_samples: int, weights: str | None = None) -> Method:
+    """The method with its encoder, losses and memories, on the CPU."""
+    made = encoder(cfg, weights=weights)
+    memory = None
+    if cfg.MEMORY.SIZE:
+        memory = CrossBatch(**{key.lower(): value for key, value in cfg.MEMORY.items()})
+        if memory.size > num_samples:
+            runtime.log.warning("MEMORY.SIZE %d is more than the %d training samples", memory.size, num_samples)
+    taken = inspect.signature(find("methods", cfg.METHOD.NAME)).parameters
+    for key, given in (("losses", cfg.LOSSES), ("memory", memory)):
+        if given and key not in taken:
+            raise ValueError(f"methods.{cfg.METHOD.NAME} takes no {key.upper()}: it brings its own; leave them out of the config")
+    built = make(
+        "methods",
+        cfg.METHOD,
+        encoder=made,
+        losses=losses(cfg, num_classes=num_classes, dim=made.dim),
+        memory=memory,
+        num_classes=num_classes,
+        num_samples=num_samples,
+        dim=made.dim,
+    )
+    return _channels_last(built) if cfg.MODEL.CHANNELS_LAST else built
+
+
+def _channels_last(module: nn.Module) -> Any:
+    import torch
+
+    return module.to(memory_format=torch.channels_last)
+
+
+def num_steps(cfg: CfgNode, batches: Sampler) -> int:
+    """Optimiser steps of the whole run."""
+    whole = cfg.SOLVER.EPOCHS * len(batches)
+    return min(whole, cfg.SOLVER.MAX_STEPS) if cfg.SOLVER.MAX_STEPS else whole
+
+
+def optimizer(cfg: CfgNode, built: Method) -> Any:
+    return optim.optimizer(
+        built.param_groups(),
+        name=cfg.SOLVER.OPTIMIZER,
+        lr=cfg.SOLVER.LR,
+        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+        momentum=cfg.SOLVER.MOMENTUM,
+    )
+
+
+def schedule(cfg: CfgNode, batches: Sampler) -> Callable[[int], float]:
+    return optim.schedule(
+        name=cfg.SOLVER.SCHEDULE,
+        steps_per_epoch=len(batches),
+        num_steps=num_steps(cfg, batches),
+        milestones=cfg.SOLVER.STEPS,
+        gamma=cfg.SOLVER.GAMMA,
+        warmup_steps=cfg.SOLVER.WARMUP_STEPS,
+        warmup_factor=cfg.SOLVER.WARMUP_FACTOR,
+    )
+
+
+def _signature(known: dict[str, inspect.Parameter]) -> str:
+    shown = [key if p.default is inspect.Parameter.empty else f"{key} ({p.default})" for key, p in known.items()]
+    return ", ".join(shown) or "no options"

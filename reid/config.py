@@ -1,0 +1,313 @@
+"""Every key of a config: its default, its unit, one line each; and `load`, which reads one safely.
+
+yacs keeps the tree, freezes it and reads its values. Around it stands what yacs does not do: only `.yaml` is read (yacs
+would execute a `.py`), `_BASE_` names the file a config starts from, overrides reach into lists and free blocks, an int
+is fine where a float is the default, a list where a tuple was written, and an unknown key is answered with the nearest.
+
+A block with a NAME (METHOD, SAMPLER, an entry of LOSSES, SOURCES or TARGETS) is free: its other keys are the options of
+the file it names, and `reid.build` checks them against that file's constructor.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode
+
+FREE_BLOCKS = ("METHOD", "SAMPLER")
+
+
+def defaults() -> CfgNode:
+    """A fresh tree of every key at its default."""
+    c = CfgNode()
+    c.OUTPUT_DIR = ""  # the run's folder; empty: runs/ + the config's path below configs/
+    c.SEED = 0  # of everything random: weights, batches, augmentation
+    c.DEVICE = "auto"  # auto | cpu | cuda | cuda:N; auto takes a GPU where there is one
+
+    c.DATASETS = CfgNode()
+    c.DATASETS.ROOT = ""  # folders joined by the path separator; empty: $REID_DATASETS, $FASTREID_DATASETS, datasets
+    c.DATASETS.WALKERS_ROOT = "datasets/walkers"  # where the built-in data is drawn
+    c.DATASETS.SOURCES = []  # sets to train on: NAME or {NAME: ..., OPTION: ...}
+    c.DATASETS.TARGETS = []  # sets to score: the same
+    c.DATASETS.CHECK_COUNTS = True  # False: a count that is off becomes a note in the results, not an error
+    c.DATASETS.ALLOW_WITHDRAWN = False  # True: sets withdrawn by their authors may be loaded, with a dated notice
+
+    c.INPUT = CfgNode()
+    c.INPUT.SIZE = [256, 128]  # height, width in pixels
+    c.INPUT.INTERPOLATION = "bilinear"  # bilinear | bicubic | area | nearest
+    c.INPUT.FLIP = 0.5  # probability of a horizontal flip
+    c.INPUT.PAD = 10  # pixels padded before the random crop; 0: no crop
+    c.INPUT.CROP_SCALE = []  # [low, high] share of the area: random resized crop instead of pad and crop
+    c.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0, 0.0]  # strengths: brightness, contrast, saturation, hue
+    c.INPUT.JITTER_PROB = 1.0  # probability that the jitter is applied
+    c.INPUT.ERASING = 0.0  # probability of random erasing; it hurts across domains, so it is off
+    c.INPUT.TEST_CROP = 1.0  # below 1: scoring resizes to SIZE / TEST_CROP and takes the centre
+
+    c.DATALOADER = CfgNode()
+    c.DATALOADER.BATCH_SIZE = 64  # pictures a step, over all processes
+    c.DATALOADER.WORKERS = 2  # loading processes; 0: load in the training process
+
+    c.SAMPLER = CfgNode({"NAME": "identity"})  # free block: a file of reid/data/samplers and its options
+
+    c.MODEL = CfgNode()
+    c.MODEL.BACKBONE = CfgNode()
+    c.MODEL.BACKBONE.NAME = "mobilenetv2_100"  # `tiny`, or any name timm knows
+    c.MODEL.BACKBONE.WEIGHTS = "none"  # none | a local file | timm (its hub, needs a network)
+    c.MODEL.BACKBONE.LAST_STRIDE = 2  # 1: twice as large a feature map, as strong re-ID baselines use
+    c.MODEL.POOLING = "avg"  # avg | max | gem | strips4 (horizontal strips, any number)
+    c.MODEL.DIM = 0  # embedding size by a linear layer; 0: the backbone's own
+    c.MODEL.NECK = True  # batch normalisation between feature and embedding
+    c.MODEL.INSTANCE_NORM = False  # normalise each picture by its own mean and deviation
+    c.MODEL.FREEZE_BN = False  # keep the backbone's batch normalisation at its loaded statistics
+    c.MODEL.CHANNELS_LAST = True  # memory layout; faster on CPUs and on tensor cores
+
+    c.METHOD = CfgNode({"NAME": "baseline"})  # free block: a file of reid/methods and its options
+    c.LOSSES = []  # [{NAME: softmax, WEIGHT: 1.0, ...}]: files of reid/losses and their options
+
+    c.MEMORY = CfgNode()  # cross-batch memory behind every pair loss
+    c.MEMORY.SIZE = 0  # embeddings kept; 0: no memory
+    c.MEMORY.START_STEP = 0  # the step from which embeddings are kept and used
+    c.MEMORY.WEIGHT = 1.0  # of the memory's term in mode `separate`
+    c.MEMORY.MODE = "separate"  # separate: loss(batch) + WEIGHT * loss(batch, memory); joint: one loss over both
+    c.MEMORY.MOMENTUM = 0.0  # of the encoder that fills the memory; 0: the trained encoder itself (XBM)
+
+    c.SOLVER = CfgNode()
+    c.SOLVER.OPTIMIZER = "adam"  # adam | adamw | sgd
+    c.SOLVER.LR = 3.5e-4
+    c.SOLVER.WEIGHT_DECAY = 5e-4
+    c.SOLVER.MOMENTUM = 0.9  # of sgd
+    c.SOLVER.EPOCHS = 60
+    c.SOLVER.MAX_STEPS = 0  # stop after so many optimiser steps; 0: after EPOCHS
+    c.SOLVER.SCHEDULE = "step"  # step | cosine | constant
+    c.SOLVER.STEPS = [40]  # epochs at which `step` multiplies the rate by GAMMA
+    c.SOLVER.GAMMA = 0.1
+    c.SOLVER.WARMUP_STEPS = 0  # optimiser steps of linear warm-up
+    c.SOLVER.WARMUP_FACTOR = 0.01  # share of the rate at step 0
+    c.SOLVER.CLIP_GRAD = 0.0  # largest norm of the gradient; 0: not clipped
+    c.SOLVER.AMP = "off"  # off | bf16 | fp16
+    c.SOLVER.LOG_STEPS = 20  # a line of metrics.jsonl every so many steps
+    c.SOLVER.CHECKPOINT_STEPS = 0  # besides every epoch, a checkpoint every so many steps; 0: none
+
+    c.TEST = CfgNode()
+    c.TEST.EVERY = 0  # score the targets every so many epochs; 0: at the end only
+    c.TEST.SELECT = "last"  # last | source_val (held-out identities of the sources) | oracle (peeks at the targets)
+    c.TEST.HOLD_OUT = 0.1  # share of each source's identities kept apart by source_val
+    c.TEST.BATCH_SIZE = 128
+    c.TEST.FLIP = False  # average the embeddings of a picture and its mirror image
+    c.TEST.BOOTSTRAP = 0  # resamples of the query persons for 95% intervals; 0: none
+    return c
+
+
+def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> CfgNode:
+    """The frozen config of `path` (None: the defaults) with `overrides` (KEY VALUE KEY VALUE ...) on top.
+
+    Raises ValueError or FileNotFoundError, in one line, for anything that is not a known key with a value of its type.
+    """
+    cfg = defaults()
+    if path is not None:
+        for content in _with_bases(Path(path), ()):
+            _merge(cfg, content, "")
+    if len(overrides) % 2:
+        raise ValueError(f"config: overrides come in pairs KEY VALUE; found {len(overrides)} words: {list(overrides)}")
+    for key, text in zip(overrides[::2], overrides[1::2], strict=True):
+        _override(cfg, key, text)
+    if not cfg.OUTPUT_DIR:
+        cfg.OUTPUT_DIR = _default_output_dir(path)
+    if not cfg.DATASETS.ROOT:
+        cfg.DATASETS.ROOT = os.environ.get("REID_DATASETS") or os.environ.get("FASTREID_DATASETS") or "datasets"
+    cfg.freeze()
+    return cfg
+
+
+def parse(text: str) -> CfgNode:
+    """The frozen config of a YAML text, such as the one a checkpoint carries."""
+    cfg = defaults()
+    _merge(cfg, _mapping(text, "the checkpoint's config"), "")
+    cfg.freeze()
+    return cfg
+
+
+def dump(cfg: CfgNode) -> str:
+    """The whole config as YAML; `parse` reads it back."""
+    return yaml.safe_dump(_plain(cfg), sort_keys=True, allow_unicode=True)
+
+
+def differences(one: CfgNode, other: CfgNode) -> dict[str, tuple[Any, Any]]:
+    """{dotted key: (value in one, value in other)} where they differ."""
+    a, b = _leaves(_plain(one)), _leaves(_plain(other))
+    return {k: (a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)}
+
+
+def coerce(value: Any, default: Any, key: str) -> Any:
+    """`value` as the type of `default`, where that loses nothing; else ValueError. A default of None takes anything."""
+    if isinstance(value, tuple):
+        value = list(value)
+    if default is None:
+        return value
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(default, float):
+        if isinstance(value, str):  # YAML 1.1 reads 1e-4, without a dot, as a string
+            value, is_number = _number(value), True
+        fits = is_number and value is not None
+        value = float(value) if fits else value
+    elif isinstance(default, int):
+        fits = is_number and float(value).is_integer()
+        value = int(value) if fits else value
+    elif isinstance(default, (list, tuple)):
+        fits = isinstance(value, list)
+    else:
+        fits = isinstance(value, type(default))
+    if not fits:
+        raise ValueError(f"config: {key} is {value!r} ({type(value).__name__}); expected {_kind(default)}")
+    return value
+
+
+def nearest(word: str, words: Sequence[str]) -> str:
+    """`; did you mean X?` for the closest of `words`, or nothing."""
+    upper = {w.upper(): w for w in words}
+    close = difflib.get_close_matches(word.upper(), upper, n=1, cutoff=0.5)
+    return f"; did you mean {upper[close[0]]}?" if close else ""
+
+
+def _with_bases(path: Path, seen: tuple[Path, ...]) -> list[dict]:
+    """The contents of `path` and of the files it starts from, the most basic first."""
+    if path.suffix not in {".yaml", ".yml"}:
+        raise ValueError(f"config: {path} is not a .yaml file; nothing else is read, and no config is ever executed")
+    if not path.is_file():
+        raise FileNotFoundError(f"config: no file {path}; expected the path of a .yaml file such as those in configs/")
+    if path.resolve() in seen:
+        raise ValueError(f"config: _BASE_ goes in a circle: {' -> '.join(map(str, (*seen, path.resolve())))}")
+    content = _mapping(path.read_text(encoding="utf-8"), str(path))
+    bases = content.pop("_BASE_", [])
+    contents = []
+    for base in [bases] if isinstance(bases, str) else bases:
+        contents += _with_bases(path.parent / base, (*seen, path.resolve()))
+    return [*contents, content]
+
+
+def _mapping(text: str, where: str) -> dict:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"config: {where} is not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"config: {where} holds a {type(content).__name__}; expected keys and values")
+    return content
+
+
+def _merge(node: CfgNode, update: dict, where: str) -> None:
+    for name, value in update.items():
+        key = f"{where}{name}"
+        if name not in node:
+            raise _unknown(key)
+        if key in FREE_BLOCKS:
+            if not isinstance(value, dict):
+                raise ValueError(f"config: {key} is {value!r}; expected a block such as {{NAME: {node[name].NAME}}}")
+            # Another NAME takes other options: what a base said of the old one falls away.
+            same = value.get("NAME", node[name].NAME) == node[name].NAME
+            node[name] = CfgNode({**(node[name] if same else {}), **value})
+        elif isinstance(node[name], CfgNode):
+            if not isinstance(value, dict):
+                raise ValueError(f"config: {key} is {value!r}; expected a block with {', '.join(node[name])}")
+            _merge(node[name], value, f"{key}.")
+        else:
+            node[name] = coerce(value, node[name], key)
+
+
+def _override(cfg: CfgNode, key: str, text: str) -> None:
+    *parents, last = key.split(".")
+    node: Any = cfg
+    for depth, name in enumerate(parents):
+        node = _child(node, name, ".".join(parents[: depth + 1]), key)
+    free = parents and (parents[0] in FREE_BLOCKS or any(part.isdigit() for part in parents))  # entries of lists too
+    if isinstance(node, list):
+        index = _index(node, last, key)
+        node[index] = _value(text)
+    elif free:
+        node[last] = _value(text)
+    elif last not in node:
+        raise _unknown(key)
+    elif key in FREE_BLOCKS or isinstance(node[last], CfgNode):
+        _merge(node, {last: _value(text)}, "".join(f"{p}." for p in parents))
+    else:
+        value = text if isinstance(node[last], str) else _value(text)  # a folder named 2024 stays a name
+        node[last] = coerce(value, node[last], key)
+
+
+def _child(node: Any, name: str, path: str, key: str) -> Any:
+    if isinstance(node, list):
+        child = node[_index(node, name, key)]
+    elif isinstance(node, dict) and name in node:
+        child = node[name]
+    else:
+        raise _unknown(key)
+    if not isinstance(child, (dict, list)):
+        raise ValueError(f"config: {key} reaches into {path}, which is {child!r} and has no parts")
+    return child
+
+
+def _index(items: list, name: str, key: str) -> int:
+    if not name.isdigit() or int(name) >= len(items):
+        raise ValueError(f"config: {key}: no entry {name}; the list has {len(items)} entries, numbered from 0")
+    return int(name)
+
+
+def _value(text: str) -> Any:
+    """A command line's word as Python (tuples as FastReID writes them) or, failing that, as YAML (lists of blocks)."""
+    for read in (ast.literal_eval, yaml.safe_load):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError, yaml.YAMLError):
+            continue
+        return list(value) if isinstance(value, tuple) else value
+    return text
+
+
+def _unknown(key: str) -> ValueError:
+    known = list(_leaves(_plain(defaults())))
+    same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    hint = f"; did you mean {same_name[0]}?" if same_name else nearest(key, known)
+    return ValueError(f"config: no key {key}{hint or '; reid/config.py lists them all'}")
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: _plain(v) for k, v in node.items()}
+    return [_plain(v) for v in node] if isinstance(node, (list, tuple)) else node
+
+
+def _leaves(tree: dict, where: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= _leaves(value, f"{where}{name}.") if isinstance(value, dict) else {f"{where}{name}": value}
+    return leaves
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _kind(default: Any) -> str:
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", list: "a list", tuple: "a list"}
+    return f"{names.get(type(default), type(default).__name__)}, such as {default!r}"
+
+
+def _default_output_dir(path: str | Path | None) -> str:
+    if path is None:
+        return "runs/default"
+    stem = Path(path).with_suffix("")
+    parts = stem.parts[stem.parts.index("configs") + 1 :] if "configs" in stem.parts else (stem.name,)
+    return str(Path("runs", *parts))

@@ -1,0 +1,87 @@
+"""Memories: what a method remembers from one step to the next. All of them travel in the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reid.pairs import Refs
+
+MODES = ("separate", "joint")
+
+
+@dataclass(frozen=True)
+class CrossBatch:
+    """How pair losses use a memory of past embeddings.
+
+    size: embeddings kept. start_step: the step from which they are kept and used. weight: of the memory's own term.
+    mode: `separate` adds the loss of the batch against the memory to the loss within the batch, as the XBM paper does;
+    `joint` takes one loss over the columns of both. momentum: of the encoder that fills the memory; 0 is XBM, 0.999 MoCo.
+    """
+
+    size: int
+    start_step: int = 0
+    weight: float = 1.0
+    mode: str = "separate"
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"MEMORY.MODE: no {self.mode}; there are {', '.join(MODES)}")
+        if self.size < 1 or self.start_step < 0:
+            raise ValueError(f"MEMORY: SIZE is {self.size}, START_STEP {self.start_step}; expected 1 or more, 0 or more")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"MEMORY.MOMENTUM is {self.momentum}; expected 0 (XBM) up to, not including, 1")
+
+
+class EmbeddingQueue(nn.Module):
+    """The newest `size` embeddings with their classes, domains and sample indices, float32 whatever the autocast.
+
+    Rows are kept as unit vectors and norms, so that a loss on unit vectors pays for normalising them once, when they
+    are pushed. The order of the rows is that of a ring.
+
+    Source: Wang et al. 2020, Cross-Batch Memory for Embedding Learning. Deviation: the queue is read before the batch
+    is pushed, so that an anchor never meets itself in it.
+    """
+
+    def __init__(self, size: int, dim: int):
+        super().__init__()
+        self.size = size
+        self.position = 0  # of the next row to be written
+        self.filled = 0
+        self.register_buffer("units", torch.zeros(size, dim))
+        self.register_buffer("norms", torch.zeros(size))
+        self.register_buffer("labels", torch.zeros(3, size, dtype=torch.int64))  # rows: class, domain, sample index
+
+    def __len__(self) -> int:
+        return self.filled
+
+    @torch.no_grad()
+    def push(self, embeddings: Tensor, classes: Tensor, domains: Tensor, indices: Tensor) -> None:
+        """Adds raw embeddings (B, D), any float type, with (B,) int64 labels; the oldest rows fall out."""
+        rows = embeddings.detach().float()[-self.size :]
+        norms = rows.norm(dim=1).clamp_min(1e-12)
+        labels = torch.stack([classes, domains, indices])[:, -self.size :]
+        where = (self.position + torch.arange(len(rows), device=rows.device)) % self.size
+        self.units[where] = rows / norms[:, None]
+        self.norms[where] = norms
+        self.labels[:, where] = labels
+        self.position = (self.position + len(rows)) % self.size
+        self.filled = min(self.size, self.filled + len(rows))
+
+    def refs(self, *, normalize: bool) -> Refs:
+        """Every row now held, as unit vectors (a view, nothing is copied) or raw."""
+        units = self.units[: self.filled]
+        embeddings = units if normalize else units * self.norms[: self.filled, None]
+        return Refs(embeddings, *self.labels[:, : self.filled])
+
+    # Position and fill are plain integers, kept out of the device's memory so that reading them never waits for it.
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"position": self.position, "filled": self.filled}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.position, self.filled = int(state["position"]), int(state["filled"])

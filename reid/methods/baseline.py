@@ -1,0 +1,147 @@
+"""The strong baseline: one encoder, any class losses after its neck, any pair losses before it, a memory behind them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reid.data.loader import Batch
+from reid.losses import FEATURES, PairLoss, Term
+from reid.memory import CrossBatch, EmbeddingQueue
+from reid.methods import Method
+from reid.models.encoder import Encoder
+from reid.pairs import Pairs, Refs
+
+METRICS = ("cosine", "euclidean")
+
+
+class Baseline(Method):
+    """Joint training of one encoder with any list of losses; scored by cosine or Euclidean distance.
+
+    Args:
+        negatives_within_domain: pair losses see negatives of the anchor's own source only.
+        metric: `cosine` between embeddings, or `euclidean`: two more columns turn its ranking into an inner product.
+    Source: Luo et al. 2019, Bag of Tricks; the memory is Wang et al. 2020 (XBM).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        losses: Sequence[Term],
+        memory: CrossBatch | None = None,
+        negatives_within_domain: bool = False,
+        metric: str = "cosine",
+    ):
+        super().__init__()
+        if metric not in METRICS:
+            raise ValueError(f"METRIC: no {metric}; there are {', '.join(METRICS)}")
+        self.encoder = encoder
+        self.terms = tuple(losses)
+        self.losses = nn.ModuleDict({term.name: term.loss for term in losses})
+        self.negatives_within_domain = negatives_within_domain
+        self.metric = metric
+        self.asymmetric = metric == "euclidean"
+        self.memory = memory
+        remembered = {term.feature for term in losses if isinstance(term.loss, PairLoss)} if memory else set()
+        if memory and not remembered:
+            raise ValueError("MEMORY.SIZE is set and no loss is a pair loss; add one to LOSSES, or set MEMORY.SIZE 0")
+        self.queues = nn.ModuleDict(
+            {name: EmbeddingQueue(memory.size, encoder.dim) for name in FEATURES if memory and name in remembered}
+        )
+        self.key_encoder: Encoder | None = None
+        if memory and memory.momentum > 0:
+            self.key_encoder = copy.deepcopy(encoder).requires_grad_(False)
+
+    def training_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        features = dict(zip(FEATURES, self.encoder(batch.images), strict=True))
+        losses: dict[str, Tensor] = {}
+        for term in self.terms:
+            if isinstance(term.loss, PairLoss):
+                losses |= self._pair_losses(term, term.loss, features[term.feature], batch)
+            else:
+                losses[term.name] = term.weight * term.loss(features["after"], batch.classes)
+        return losses, self._fresh(features, batch)
+
+    def remember(self, fresh: dict[str, Tensor]) -> None:
+        for name, queue in self.queues.items():
+            if name in fresh:
+                queue.push(fresh[name], fresh["classes"], fresh["domains"], fresh["indices"])
+        if self.key_encoder is not None and self.memory is not None:
+            with torch.no_grad():
+                for key, parameter in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
+                    key.lerp_(parameter, 1 - self.memory.momentum)
+
+    def encode_query(self, images: Tensor) -> Tensor:
+        embedding = self.encoder(images)[1]
+        if self.metric == "cosine":
+            return F.normalize(embedding)
+        # -|q - g|^2 / 2 = q.g - |q|^2 / 2 - |g|^2 / 2, so two columns a side make it an inner product.
+        half = embedding.square().sum(dim=1, keepdim=True) / 2
+        return torch.cat([embedding, -half, torch.ones_like(half)], dim=1)
+
+    def encode_gallery(self, images: Tensor) -> Tensor:
+        query = self.encode_query(images)
+        if self.metric == "cosine":
+            return query
+        return torch.cat([query[:, :-2], query[:, -1:], query[:, -2:-1]], dim=1)
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]] = [{"name": "encoder", "params": list(self.encoder.parameters())}]
+        for term in self.terms:
+            group = {"name": term.name, "params": list(term.loss.parameters()), "lr_factor": term.lr_factor}
+            if term.weight_decay is not None:
+                group["weight_decay"] = term.weight_decay
+            groups.append(group)
+        for group in groups:
+            group["params"] = [p for p in group["params"] if p.requires_grad]
+        return [group for group in groups if group["params"]]
+
+    def _pair_losses(self, term: Term, loss: PairLoss, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
+        if loss.normalize:
+            embeddings = F.normalize(embeddings)
+        labels = (batch.classes, batch.domains, batch.indices)
+        within = self.negatives_within_domain
+        refs = self._remembered(term.feature, loss.normalize, batch.step)
+        if self.memory is None or refs is None:
+            pairs = Pairs.within(embeddings, *labels, negatives_within_domain=within)
+            return {term.name: term.weight * loss(pairs)}
+        if self.memory.mode == "joint":
+            pairs = Pairs.within(embeddings, *labels, memory=refs, negatives_within_domain=within)
+            return {term.name: term.weight * loss(pairs)}
+        pairs = Pairs.within(embeddings, *labels, negatives_within_domain=within)
+        against = Pairs.between(
+            embeddings,
+            batch.classes,
+            refs.embeddings,
+            refs.classes,
+            batch.domains,
+            refs.domains,
+            batch.indices,
+            refs.indices,
+            negatives_within_domain=within,
+        )
+        return {
+            term.name: term.weight * loss(pairs),
+            f"{term.name}_memory": term.weight * self.memory.weight * loss(against),
+        }
+
+    def _remembered(self, feature: str, normalize: bool, step: int) -> Refs | None:
+        """The queue's rows, or None while there is nothing to compare with."""
+        if self.memory is None or step < self.memory.start_step or not len(self.queues[feature]):
+            return None
+        return self.queues[feature].refs(normalize=normalize)
+
+    def _fresh(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """What the queues should keep of this batch: nothing before START_STEP."""
+        if self.memory is None or batch.step < self.memory.start_step:
+            return {}
+        if self.key_encoder is not None:
+            with torch.no_grad():
+                features = dict(zip(FEATURES, self.key_encoder(batch.images), strict=True))
+        kept = {name: features[name].detach() for name in self.queues}
+        return {**kept, "classes": batch.classes, "domains": batch.domains, "indices": batch.indices}

@@ -1,0 +1,222 @@
+"""THE loop: read `train` from top to bottom to know what a step, an epoch and a run are."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from reid import checkpoint, optim, runtime
+from reid.data.loader import Batch, Loader
+from reid.methods import Method
+
+AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss or gradient became NaN or infinite."""
+
+
+class Stopped(RuntimeError):
+    """SIGINT or SIGTERM arrived; the run has been saved."""
+
+    def __init__(self, signum: int, message: str):
+        super().__init__(message)
+        self.signum = signum
+
+
+@dataclass
+class Progress:
+    """Where a run is: everything the loop needs to go on as if it had never stopped."""
+
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch already taken
+    step: int = 0  # optimiser steps taken
+    best: float = -math.inf  # of the selection score
+    parts: list[list[int]] | None = None  # of the training set, as the method last returned them
+    lengths: dict[str, int] = field(default_factory=dict)  # bytes in the run's line files
+
+
+def train(
+    method: Method,
+    loader: Loader,
+    optimizer: torch.optim.Optimizer,
+    schedule: Callable[[int], float],
+    run: runtime.RunFolder,
+    *,
+    device: torch.device,
+    epochs: int,
+    max_steps: int = 0,
+    clip_grad: float = 0.0,
+    amp: str = "off",
+    log_steps: int = 20,
+    checkpoint_steps: int = 0,
+    test_every: int = 0,
+    evaluate: Callable[[int], float | None],
+    embed: Callable[..., Tensor],
+    about: dict[str, Any],
+    resume: dict[str, Any] | None = None,
+) -> Progress:
+    """Trains `method` and leaves `model_last.pth`, `model_final.pth` and, if a selection score came, `model_best.pth`.
+
+    evaluate(step) scores the method, writes its rows, and returns the selection score, or None where nothing is selected.
+    embed(stage) embeds the training set for `method.start_epoch`.
+    about: what every checkpoint says of itself (label map, config, protocol).
+    resume: the content of an earlier checkpoint; the run goes on from there exactly.
+
+    Raises NonFiniteLoss naming the loss and the batch's files, Stopped after SIGINT or SIGTERM; both leave a good
+    `model_last.pth` behind.
+    """
+    progress = Progress()
+    scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
+    if resume is not None:
+        progress = _restore(resume, method, optimizer, scaler, run)
+    wrapped: nn.Module = method
+    if runtime.world() > 1:
+        # Memories are equal on every process already; broadcasting them each step would only cost time.
+        wrapped = DistributedDataParallel(method, broadcast_buffers=False)
+    last_step = min(epochs * len(loader), max_steps or math.inf)
+    board = _board(run, progress.step)
+
+    def save(name: str, **more: Any) -> None:
+        progress.lengths = run.lengths()
+        if run.writes:
+            model = {"model": method.state_dict(), "progress": asdict(progress)}
+            checkpoint.save(run / name, {**about, **model, **more})
+
+    def save_last() -> None:
+        state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
+        save("model_last.pth", **state, random=runtime.random_state())
+
+    with _signals() as signals, board:
+        while progress.epoch < epochs:
+            if progress.batch == 0:
+                progress.parts = method.start_epoch(progress.epoch, embed)
+            method.train()
+            batches = loader.epoch(progress.epoch, start=progress.batch, step=progress.step, part=progress.parts)
+            bar = tqdm(
+                batches,
+                desc=f"epoch {progress.epoch + 1}/{epochs}",
+                total=len(loader),
+                initial=progress.batch,
+                disable=not run.writes,
+                mininterval=0.5,
+                leave=False,
+            )
+            waiting_since = time.perf_counter()
+            for batch in bar:
+                if progress.step >= last_step:
+                    break
+                started = time.perf_counter()
+                rate = optim.set_lr(optimizer, schedule(progress.step))
+                batch = batch.to(device)
+                with torch.autocast(device.type, dtype=AMP[amp], enabled=amp != "off"):
+                    losses, fresh = wrapped(batch)
+                total = torch.stack(list(losses.values())).sum()
+                if not total.isfinite():
+                    raise _non_finite(losses, batch, run)
+                optimizer.zero_grad(set_to_none=True)
+                scaler.scale(total).backward()
+                scaler.unscale_(optimizer)
+                norm = nn.utils.clip_grad_norm_(method.parameters(), clip_grad or math.inf)
+                if norm.isfinite():
+                    scaler.step(optimizer)
+                    method.remember(runtime.gather(fresh))
+                elif amp != "fp16":  # fp16 overflows now and then: the scaler lowers its factor, the step is skipped
+                    raise _non_finite({"gradient": norm}, batch, run)
+                scaler.update()
+                progress.step += 1
+                progress.batch += 1
+
+                if progress.step % log_steps == 0 or progress.step == last_step:
+                    values = {name: value.item() for name, value in losses.items()}
+                    row = {"loss": total.item(), **values, "lr": rate, "grad_norm": norm.item()}
+                    run.append("metrics.jsonl", [{"step": progress.step, "epoch": progress.epoch, **row}])
+                    seconds = {"data_s": started - waiting_since, "step_s": time.perf_counter() - started}
+                    board.add({**row, **seconds}, progress.step)
+                    bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
+                if checkpoint_steps and progress.step % checkpoint_steps == 0:
+                    save_last()
+                if signals:
+                    save_last()
+                    name = signal.Signals(signals[0]).name
+                    raise Stopped(signals[0], f"{name} at step {progress.step}: saved; go on with --resume")
+                waiting_since = time.perf_counter()
+            progress.epoch = epochs if progress.step >= last_step else progress.epoch + 1
+            progress.batch = 0
+            if progress.epoch == epochs or (test_every and progress.epoch % test_every == 0):
+                score = evaluate(progress.step)
+                if score is not None and score > progress.best:
+                    progress.best = score
+                    save("model_best.pth")
+            save_last()
+    save("model_final.pth")
+    return progress
+
+
+def _restore(
+    content: dict[str, Any],
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    run: runtime.RunFolder,
+) -> Progress:
+    checkpoint.load_state(method, content["model"], run / "model_last.pth")
+    optimizer.load_state_dict(content["optimizer"])
+    scaler.load_state_dict(content["scaler"])
+    runtime.set_random_state(content["random"])
+    progress = Progress(**content["progress"])
+    run.cut(progress.lengths)
+    runtime.log.info("resumed at step %d, epoch %d", progress.step, progress.epoch)
+    return progress
+
+
+def _non_finite(losses: dict[str, Tensor], batch: Batch, run: runtime.RunFolder) -> NonFiniteLoss:
+    bad = [f"{name} is {value.item()}" for name, value in losses.items() if not value.isfinite()] or ["their sum is not"]
+    kept = f"{run / 'model_last.pth'} is kept" if (run / "model_last.pth").exists() else "no checkpoint was written yet"
+    return NonFiniteLoss(
+        f"step {batch.step}: {', '.join(bad)}; {kept}. Lower SOLVER.LR or set SOLVER.CLIP_GRAD. "
+        f"The batch's files: {', '.join(batch.paths)}"
+    )
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """A list that SIGINT and SIGTERM write themselves into: the step in hand is finished and saved, then the run ends."""
+    arrived: list[int] = []
+    kept = {s: signal.signal(s, lambda signum, frame: arrived.append(signum)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield arrived
+    finally:
+        for signum, handler in kept.items():
+            signal.signal(signum, handler)
+
+
+class _board:
+    """TensorBoard's event file in the run's folder; steps after `step` are dropped from an earlier one."""
+
+    def __init__(self, run: runtime.RunFolder, step: int):
+        from torch.utils.tensorboard import SummaryWriter  # half a second that scoring and tests need not pay
+
+        self.writer = SummaryWriter(str(run.path), purge_step=step or None) if run.writes else None
+
+    def add(self, values: dict[str, float], step: int) -> None:
+        if self.writer:
+            for name, value in values.items():
+                self.writer.add_scalar(f"train/{name}", value, step)
+
+    def __enter__(self) -> _board:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.writer:
+            self.writer.close()
