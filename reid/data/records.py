@@ -8,12 +8,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import re
+import stat
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
+
+IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"])
 
 
 class Sample(NamedTuple):
@@ -48,7 +51,7 @@ class Card:
     notice: str = ""  # dated, for withdrawn sets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A data set as its file in `reid/data/datasets/` reads it.
 
@@ -69,3 +72,231 @@ class Dataset:
     ks: tuple[int, ...] = (1, 2, 4, 8)
     variant: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = [summary(f"{self.name} train", self.train)] if self.train else [self.name]
+        for trial in self.trials:
+            gallery = "the rest" if trial.gallery is None else f"{len(trial.gallery):,}"
+            parts.append(f"{len(trial.query):,} queries in {gallery}")
+        return f"<{', '.join(parts)}>"
+
+
+def summary(title: str, samples: Iterable[Sample]) -> str:
+    """For the log: `market1501 train 751 ids 12,936 imgs 6 cams`."""
+    samples = list(samples)
+    pids = {sample.pid for sample in samples}
+    camids = {sample.camid for sample in samples} - {None}
+    cams = f" {len(camids)} cams" if camids else " no cams"
+    return f"{title} {len(pids):,} ids {len(samples):,} imgs{cams}"
+
+
+# ---- finding a set, and what lies in it
+
+
+def find(root: str | Path, candidates: Sequence[str], *, dataset: str, card: Card, tree: str) -> Path:
+    """The first of `candidates` that exists below `root`.
+
+    Args:
+        root: one folder, or several joined by `os.pathsep`, searched in order.
+        candidates: relative folders, the likeliest first; `*` stands for any part of a name.
+        tree: what the folder should hold, shown when nothing is found.
+    Raises FileNotFoundError naming every path tried, the tree expected and the page that offers the set.
+    """
+    bases = [Path(part).expanduser() for part in str(root).split(os.pathsep) if part]
+    tried = [(base, candidate) for base in bases for candidate in candidates]
+    for base, candidate in tried:
+        matches = sorted(base.glob(candidate)) if "*" in candidate else [base / candidate]
+        for path in matches:
+            if path.exists():
+                return path
+    paths = ", ".join(str(base / candidate) for base, candidate in tried)
+    raise FileNotFoundError(
+        f"{dataset}: found none of {paths}; expected {tree}. How to get it: {card.page} ({card.status}); "
+        "or set DATASETS.ROOT to where it is"
+    )
+
+
+def images(folder: str | Path) -> list[Path]:
+    """The pictures directly in `folder`, sorted by name; hidden files and what macOS leaves behind (`._x`) are not.
+
+    Raises FileNotFoundError where the folder is missing.
+    """
+    return _listing(folder, lambda entry: is_image(entry.name))
+
+
+def folders(folder: str | Path) -> list[Path]:
+    """The folders directly in `folder`, sorted by name, hidden ones left out. Raises as `images`."""
+    return _listing(folder, lambda entry: not entry.name.startswith((".", "__MACOSX")) and entry.is_dir())
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of a picture to be read."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def _listing(folder, wanted) -> list[Path]:
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: found no such folder; unpack the data set again, whole")
+    with os.scandir(folder) as entries:
+        return [folder / name for name in sorted(entry.name for entry in entries if wanted(entry))]
+
+
+def below(root: str | Path, relative: str) -> Path:
+    """`root / relative` for a path that was read from a list, a CSV file or an archive.
+
+    Links that the disk's owner has laid are followed. Raises ValueError where the path would leave `root`.
+    """
+    posix = PurePosixPath(relative.replace("\\", "/"))
+    if not relative or posix.is_absolute() or ".." in posix.parts or PureWindowsPath(relative).drive:
+        raise ValueError(
+            f"found the path {relative!r}; expected one that stays below {root}: correct the list it is in"
+        )
+    return Path(root) / posix
+
+
+def members(archive: str | Path) -> list[str]:
+    """The pictures in a zip file, sorted, as names inside it; hidden ones left out.
+
+    Raises ValueError for a member that is a link or whose name leaves the archive.
+    """
+    names = []
+    for info in _archive(str(archive), os.getpid()).infolist():
+        below(archive, info.filename)
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise ValueError(
+                f"{archive}: found the link {info.filename!r}; expected plain files: do not use this archive"
+            )
+        hidden = any(part.startswith((".", "__MACOSX")) for part in info.filename.split("/"))
+        if is_image(info.filename.rpartition("/")[2]) and not hidden:
+            names.append(info.filename)
+    return sorted(names)
+
+
+# ---- reading
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file, or of a member of an archive (`archive.zip/member`).
+
+    Safe in forked processes and in threads. Raises FileNotFoundError, or zipfile.BadZipFile for a damaged archive.
+    """
+    archive, dot_zip, member = path.partition(".zip/")
+    if not dot_zip or not os.path.isfile(archive + ".zip"):  # noqa: PTH113, a Path costs 4 us a picture
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read()
+    try:
+        # The process number is part of the key: after a fork two processes would move one file position.
+        return _archive(archive + ".zip", os.getpid()).read(member)
+    except KeyError:
+        raise FileNotFoundError(f"{path}: found no such member in the archive") from None
+
+
+@functools.lru_cache(maxsize=16)
+def _archive(path: str, process: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+def broken(samples: Iterable[Sample]) -> list[str]:
+    """Pictures that cannot be used, each as one line `path: reason`; nothing is decoded.
+
+    Sees a missing file, zero bytes, something that is not a picture, and a JPEG, PNG or BMP that was cut short.
+    """
+    paths = sorted({sample.path for sample in samples})
+    chunks = [paths[start : start + 1000] for start in range(0, len(paths), 1000)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return [line for lines in pool.map(_broken_of, chunks) for line in lines]
+
+
+def _broken_of(paths: Sequence[str]) -> list[str]:
+    return [f"{path}: {reason}" for path in paths if (reason := _fault(path))]
+
+
+_WINDOW = 1024  # some cameras and editors append a few bytes after the picture's end
+
+
+def _fault(path: str) -> str:
+    """Why a file is no usable picture; empty if nothing speaks against it."""
+    try:
+        if ".zip/" in path:
+            whole = read(path)
+            return _fault_of(whole[:16], whole[-_WINDOW:], len(whole))
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(_WINDOW)
+            tail = head
+            if size > _WINDOW:
+                file.seek(-_WINDOW, os.SEEK_END)
+                tail = file.read(_WINDOW)
+            return _fault_of(head, tail, size)
+    except FileNotFoundError:
+        return "missing"
+    except (OSError, zipfile.BadZipFile) as error:
+        return f"cannot be read ({error})"
+
+
+def _fault_of(head: bytes, tail: bytes, size: int) -> str:
+    if size == 0:
+        return "zero bytes"
+    if head.startswith(b"\xff\xd8\xff"):
+        # Inside a JPEG's coded data FF is always followed by 00 or a restart mark, so FF D9 can only be the end.
+        return "" if b"\xff\xd9" in tail else "a JPEG cut short (no end mark)"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "" if b"IEND" in tail else "a PNG cut short (no end chunk)"
+    if head.startswith(b"BM"):
+        return "" if size >= int.from_bytes(head[2:6], "little") else "a BMP cut short"
+    if head.startswith((b"II*\0", b"MM\0*")) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return ""
+    if head[:1] == b"P" and head[1:2] in b"123456":
+        return ""
+    return f"not a picture (starts with {head[:4]!r})"
+
+
+# ---- what a set must be
+
+
+def digest(samples: Iterable[Sample], root: str | Path) -> str:
+    """sha256 of the list: path relative to `root`, pid and camid of every sample, in order.
+
+    Equal wherever the set lies. Raises ValueError for a sample outside `root`.
+    """
+    prefix = Path(root).as_posix().rstrip("/") + "/"
+    sha = hashlib.sha256()
+    for sample in samples:
+        path = sample.path.replace(os.sep, "/")
+        if not path.startswith(prefix):
+            raise ValueError(f"found the sample {sample.path}; expected every sample below {root}")
+        sha.update(f"{path[len(prefix) :]}\t{sample.pid}\t{sample.camid}\n".encode())
+    return sha.hexdigest()
+
+
+def check_counts(dataset: str, found: Mapping[str, int], expected: Mapping[str, int], strict: bool) -> tuple[str, ...]:
+    """Compares what was found with what was published; both map a name such as `train images` to a number.
+
+    Raises ValueError for any difference; with strict=False the same sentence is returned, for `Dataset.notes`.
+    """
+    off = [f"{found[what]:,} {what}, expected {n:,}" for what, n in expected.items() if found[what] != n]
+    if not off:
+        return ()
+    line = f"{dataset}: found {'; found '.join(off)}"
+    if strict:
+        raise ValueError(
+            f"{line}. The archive may be cut short or of another version: unpack it again, "
+            "or pass DATASETS.CHECK_COUNTS False (check_counts=False)"
+        )
+    return (line,)
+
+
+def refuse_withdrawn(dataset: str, card: Card, allow: bool) -> str:
+    """Stops the use of a set that its makers have withdrawn, unless it is allowed explicitly.
+
+    Returns the notice to be kept in `Dataset.notes`; empty for a set that is still offered. Raises ValueError.
+    """
+    if card.status != "withdrawn":
+        return ""
+    if not allow:
+        raise ValueError(
+            f"{dataset}: withdrawn by its makers. {card.notice} Leave it out; only to audit old numbers "
+            "pass DATASETS.ALLOW_WITHDRAWN True"
+        )
+    return f"{dataset} is withdrawn: {card.notice}"
