@@ -1,0 +1,68 @@
+"""Poolings: a feature map (B, C, h, w) of any float dtype to (B, C * num_parts) float32."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Pool(nn.Module):
+    """num_parts: how many vectors of C channels are concatenated."""
+
+    num_parts = 1
+
+
+class Average(Pool):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean(dim=(2, 3), dtype=torch.float32)
+
+
+class Max(Pool):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.amax(dim=(2, 3)).float()
+
+
+class GeM(Pool):
+    """Generalised mean with one learned power: 1 is the average, infinity the maximum; it starts at 3.
+
+    Values below 1e-6 count as 1e-6, for a power of 0 or less has no gradient.
+    Source:  Radenovic et al. 2018, eq. 4, with the power shared by all channels.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.power = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        powers = maps.float().clamp(min=1e-6) ** self.power
+        return powers.mean(dim=(2, 3)) ** (1 / self.power)
+
+
+class Strips(Pool):
+    """Averages over horizontal strips of equal height, from top to bottom; they overlap by a row where the map's height
+    is not a multiple of their number."""
+
+    def __init__(self, num_parts: int) -> None:
+        super().__init__()
+        self.num_parts = num_parts
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if maps.shape[2] < self.num_parts:
+            raise ValueError(
+                f"pooling strips{self.num_parts}: found a map {maps.shape[2]} high, expected at least {self.num_parts}; "
+                "use fewer strips, higher pictures or last_stride 1"
+            )
+        strips = F.adaptive_avg_pool2d(maps.float(), (self.num_parts, 1))  # (B, C, parts, 1)
+        return strips.squeeze(3).transpose(1, 2).flatten(1)  # (B, parts * C)
+
+
+def build(name: str) -> Pool:
+    """`avg`, `max`, `gem`, or `strips` with a number of 1 or more, such as `strips4`."""
+    simple: dict[str, type[Pool]] = {"avg": Average, "max": Max, "gem": GeM}
+    if name in simple:
+        return simple[name]()
+    count = name.removeprefix("strips")
+    if name.startswith("strips") and count.isdecimal() and int(count) > 0:
+        return Strips(int(count))
+    raise ValueError(f"pooling: found {name!r}, expected avg, max, gem or strips with a number, such as strips4")

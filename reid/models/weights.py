@@ -1,0 +1,152 @@
+"""Weights of a backbone from a file or from timm's hub. The only reader of files that others may have made.
+
+Files are read without unpickling anything but tensors and plain containers, whole or not at all: a backbone is never
+partly loaded, and never left at its random start when weights were asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+NESTS = ("state_dict", "model_state_dict", "model", "method")  # where checkpoints keep their tensors
+WRAPPERS = ("module.", "_orig_mod.")  # several processes, torch.compile
+BACKBONES = ("encoder.backbone.", "backbone.")  # a method of ours; an encoder of ours, or FastReID
+CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
+
+
+def load(backbone: nn.Module, path: Path, name: str) -> None:
+    """Loads a .pth, .pt or .safetensors file into a backbone, all of it or nothing.
+
+    Key names may be timm's, torchvision's (ResNet has the same, MobileNetV2's are translated), or those of a checkpoint
+    or an encoder of this project. Classifiers and whatever surrounds the backbone are left out, which the log says.
+
+    Raises:  FileNotFoundError; ValueError for a file that is damaged or holds more than tensors, and for missing,
+             unexpected or misshapen tensors, each named.
+    """
+    own = backbone.state_dict()
+    state, left_out = _of_backbone(read(path), own)
+    # Files from before PyTorch 0.4.1 lack these counters, and with a fixed momentum BatchNorm does not use them.
+    state |= {key: own[key] for key in own.keys() - state.keys() if key.endswith("num_batches_tracked")}
+    problems = [f"unexpected {key}" for key in state if key not in own]
+    for key, tensor in own.items():
+        if key not in state:
+            problems.append(f"missing {key}")
+        elif state[key].shape != tensor.shape:
+            problems.append(f"{key} is {tuple(state[key].shape)}, expected {tuple(tensor.shape)}")
+        elif not state[key].isfinite().all():  # only where the shape fits: a small file can claim a huge tensor
+            problems.append(f"{key} holds values that are not finite")
+    if problems:
+        raise ValueError(
+            f"weights {path}: do not fit backbone {name}: {_some(problems)}. Use the backbone they were made with"
+        )
+    backbone.load_state_dict(state)
+    log.info("weights %s: %d tensors into %s; left out: %s", path, len(state), name, _some(left_out) or "nothing")
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by name; nests and wrappers' prefixes are taken off."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights: no file {path}. Expected none, timm, timm:<tag>, or a .pth, .pt or .safetensors file"
+        )
+    found: Mapping | None
+    try:
+        if path.suffix == ".safetensors":
+            found = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail in any way a parser can; each of them stops the run here
+        raise ValueError(
+            f"weights {path}: refused, the file is damaged or holds more than tensors and plain containers "
+            f"({type(error).__name__}: {_first_line(error)}). Get it again, or save its state_dict alone"
+        ) from error
+    for _ in NESTS:  # bounded, for a pickle can hold a dictionary that holds itself
+        if isinstance(found, Mapping):
+            found = next((found[key] for key in NESTS if isinstance(found.get(key), Mapping)), found)
+    tensors = {}
+    for key, tensor in found.items() if isinstance(found, Mapping) else ():
+        if (
+            isinstance(key, str)
+            and isinstance(tensor, Tensor)
+            and tensor.layout == torch.strided
+            and not tensor.is_meta
+        ):
+            for wrapper in WRAPPERS:
+                key = key.removeprefix(wrapper)
+            tensors[key] = tensor
+    if not tensors:
+        raise ValueError(f"weights {path}: found no tensors by name, expected a state_dict, bare or under {NESTS}")
+    return tensors
+
+
+def from_hub(name: str, tag: str) -> nn.Module:
+    """A timm network with timm's own weights: the tag's, or timm's first choice where the tag is empty.
+
+    Raises:  ValueError where timm has no such weights, ConnectionError where they cannot be fetched.
+    """
+    tags = [known.partition(".")[2] for known in timm.list_pretrained() if known.partition(".")[0] == name]
+    if not tags or (tag and tag not in tags):
+        raise ValueError(
+            f"weights timm:{tag}: found no such weights for {name}; timm has {', '.join(tags) or 'none'} for it. "
+            "Use one of these, none, or a file"
+        )
+    full_name = f"{name}.{tag}" if tag else name
+    try:
+        backbone = timm.create_model(full_name, pretrained=True, num_classes=0, global_pool="")
+    except Exception as error:  # the hub's clients raise errors of many families; each of them stops the run here
+        raise ConnectionError(
+            f"weights timm: tried to fetch {full_name} from timm's hub and could not "
+            f"({type(error).__name__}: {_first_line(error)}). Without a network, fetch the file elsewhere and give its "
+            "path as the weights, or give none to start from scratch"
+        ) from error
+    log.info("weights timm: %s", full_name)
+    return backbone
+
+
+def _of_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The backbone's part of a state under timm's names, and the names of what was left out."""
+    for prefix in BACKBONES:
+        inside = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+        if inside:
+            left_out = [key for key in state if not key.startswith(prefix)]
+            break
+    else:
+        inside, left_out = state, []
+    if "features.0.0.weight" in inside and "conv_stem.weight" in own:
+        names = torchvision_mobilenetv2()
+        parts = {key: key.rpartition(".") for key in inside}  # module, dot, parameter
+        inside = {names.get(parts[key][0], parts[key][0]) + "." + parts[key][2]: inside[key] for key in inside}
+    classifier = [key for key in inside if key not in own and key.partition(".")[0] in CLASSIFIERS]
+    return {key: tensor for key, tensor in inside.items() if key not in classifier}, left_out + classifier
+
+
+def torchvision_mobilenetv2() -> dict[str, str]:
+    """torchvision's module names in MobileNetV2 -> timm's. torchvision numbers the blocks through, timm by stage."""
+    names = {"features.0.0": "conv_stem", "features.0.1": "bn1", "features.18.0": "conv_head", "features.18.1": "bn2"}
+    first = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}  # the only block that does not expand
+    rest = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
+    depths = (1, 2, 3, 4, 3, 3, 1)
+    blocks = [f"blocks.{stage}.{block}" for stage, depth in enumerate(depths) for block in range(depth)]
+    for number, block in enumerate(blocks, start=1):
+        layers = first if number == 1 else rest
+        names |= {f"features.{number}.conv.{theirs}": f"{block}.{ours}" for theirs, ours in layers.items()}
+    return names
+
+
+def _some(items: list[str], limit: int = 6) -> str:
+    """The first few of a list that may be long, and how many more there are."""
+    more = [f"and {len(items) - limit} more"] if len(items) > limit else []
+    return ", ".join(items[:limit] + more)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
