@@ -150,16 +150,14 @@ def coerce(value: Any, default: Any, key: str) -> Any:
         value = list(value)
     if default is None:
         return value
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(default, bool):
         fits = isinstance(value, bool)
     elif isinstance(default, float):
-        if isinstance(value, str):  # YAML 1.1 reads 1e-4, without a dot, as a string
-            value, is_number = _number(value), True
-        fits = is_number and value is not None
-        value = float(value) if fits else value
+        number = _number(value)
+        fits = number is not None
+        value = value if number is None else number
     elif isinstance(default, int):
-        fits = is_number and float(value).is_integer()
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer()
         value = int(value) if fits else value
     elif isinstance(default, (list, tuple)):
         fits = isinstance(value, list)
@@ -293,10 +291,11 @@ def _leaves(tree: dict, where: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _number(text: str) -> float | None:
+def _number(value: Any) -> float | None:
+    """The number `value` is, or says: YAML 1.1 reads 1e-4, without a dot, as a text."""
     try:
-        return float(text)
-    except ValueError:
+        return None if isinstance(value, (bool, list, dict)) else float(value)
+    except (ValueError, TypeError):
         return None
 
 

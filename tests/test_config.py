@@ -1,0 +1,173 @@
+"""What stands around yacs: bases, overrides into lists and free blocks, kinds of values, and clear refusals."""
+
+from pathlib import Path
+
+import pytest
+
+from reid import config
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_defaults_survive_dump_and_parse():
+    cfg = config.load()
+    assert config.differences(cfg, config.parse(config.dump(cfg))) == {}
+
+
+def test_base_is_read_first_and_relative_to_the_file_that_names_it(tmp_path):
+    write(tmp_path, "base/common.yaml", "SEED: 3\nSOLVER: {LR: 0.1, EPOCHS: 5}\n")
+    path = write(tmp_path, "recipe/own.yaml", "_BASE_: ../base/common.yaml\nSOLVER: {LR: 0.2}\n")
+    cfg = config.load(path)
+    assert (cfg.SEED, cfg.SOLVER.LR, cfg.SOLVER.EPOCHS) == (3, 0.2, 5)
+
+
+def test_several_bases_apply_in_their_order(tmp_path):
+    write(tmp_path, "one.yaml", "SEED: 1\nSOLVER: {EPOCHS: 7}\n")
+    write(tmp_path, "two.yaml", "SEED: 2\n")
+    cfg = config.load(write(tmp_path, "own.yaml", "_BASE_: [one.yaml, two.yaml]\n"))
+    assert (cfg.SEED, cfg.SOLVER.EPOCHS) == (2, 7)
+
+
+def test_circle_of_bases_is_refused(tmp_path):
+    path = write(tmp_path, "a.yaml", "_BASE_: b.yaml\n")
+    write(tmp_path, "b.yaml", "_BASE_: a.yaml\n")
+    with pytest.raises(ValueError, match="circle"):
+        config.load(path)
+
+
+def test_python_config_is_refused_and_not_executed(tmp_path):
+    trace = tmp_path / "executed"
+    path = write(tmp_path, "cfg.py", f"open({str(trace)!r}, 'w')\ncfg = {{}}\n")
+    with pytest.raises(ValueError, match=r"not a \.yaml"):
+        config.load(path)
+    with pytest.raises(ValueError, match=r"not a \.yaml"):
+        config.load(write(tmp_path, "own.yaml", "_BASE_: cfg.py\n"))
+    assert not trace.exists()
+
+
+def test_python_tags_in_yaml_are_refused(tmp_path):
+    trace = tmp_path / "executed"
+    path = write(tmp_path, "own.yaml", f"SEED: !!python/object/apply:os.system ['touch {trace}']\n")
+    with pytest.raises(ValueError, match="not valid YAML"):
+        config.load(path)
+    assert not trace.exists()
+
+
+def test_missing_file_and_non_mapping_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
+        config.load(tmp_path / "nowhere.yaml")
+    with pytest.raises(ValueError, match="holds a list"):
+        config.load(write(tmp_path, "own.yaml", "- 1\n"))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("SOLVER.LR", "1", 1.0),
+        ("SOLVER.LR", "1e-4", 1e-4),
+        ("SOLVER.EPOCHS", "12", 12),
+        ("MODEL.NECK", "False", False),
+        ("MODEL.NECK", "false", False),
+        ("INPUT.SIZE", "(384, 128)", [384, 128]),
+        ("INPUT.SIZE", "[384, 128]", [384, 128]),
+        ("DATASETS.TARGETS", '("Market1501","MSMT17",)', ["Market1501", "MSMT17"]),
+        ("DATASETS.TARGETS", "[market1501, {NAME: folder, PATH: x}]", ["market1501", {"NAME": "folder", "PATH": "x"}]),
+        ("OUTPUT_DIR", "2024", "2024"),
+        ("DATASETS.ROOT", "None", "None"),
+    ],
+)
+def test_override_takes_the_kind_of_its_default(key, text, expected):
+    value = config.load(None, [key, text])
+    for part in key.split("."):
+        value = value[part]
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+def test_yaml_number_without_a_dot_is_a_number(tmp_path):
+    assert config.load(write(tmp_path, "own.yaml", "SOLVER: {LR: 3e-4}\n")).SOLVER.LR == 3e-4
+
+
+def test_overrides_reach_into_lists_and_free_blocks():
+    losses = "[{NAME: softmax}, {NAME: triplet, MARGIN: 0.3}]"
+    cfg = config.load(
+        None,
+        ["LOSSES", losses, "LOSSES.1.MARGIN", "0.5", "LOSSES.1.FEATURE", "after", "METHOD.TEMPERATURE", "0.1"]
+        + ["DATASETS.SOURCES", "[a, b]", "DATASETS.SOURCES.1", "{NAME: folder}", "DATASETS.SOURCES.1.PATH", "'x'"],
+    )
+    assert cfg.LOSSES[1] == {"NAME": "triplet", "MARGIN": 0.5, "FEATURE": "after"}
+    assert cfg.METHOD.TEMPERATURE == 0.1
+    assert cfg.DATASETS.SOURCES == ["a", {"NAME": "folder", "PATH": "x"}]
+
+
+def test_free_block_keeps_its_options_unless_another_name_is_given(tmp_path):
+    write(tmp_path, "base.yaml", "METHOD: {NAME: dimn, TEMPERATURE: 0.1}\n")
+    same = config.load(write(tmp_path, "same.yaml", "_BASE_: base.yaml\nMETHOD: {SCALE: 2}\n"))
+    other = config.load(write(tmp_path, "other.yaml", "_BASE_: base.yaml\nMETHOD: {NAME: baseline}\n"))
+    assert dict(same.METHOD) == {"NAME": "dimn", "TEMPERATURE": 0.1, "SCALE": 2}
+    assert dict(other.METHOD) == {"NAME": "baseline"}
+
+
+def test_whole_free_block_as_override_keeps_its_name():
+    cfg = config.load(None, ["SAMPLER", "{NUM_INSTANCES: 8}"])
+    assert dict(cfg.SAMPLER) == {"NAME": "identity", "NUM_INSTANCES": 8}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["SOLVER.LRR", "1"], r"no key SOLVER\.LRR; did you mean SOLVER\.LR\?"),
+        (["BATCH_SIZE", "1"], r"did you mean DATALOADER\.BATCH_SIZE\?"),
+        (["SOLVR.LR", "1"], r"no key SOLVR\.LR; did you mean SOLVER\.LR\?"),
+        (["SOLVER.EPOCHS", "1.5"], "SOLVER.EPOCHS is 1.5 .* expected a whole number"),
+        (["SOLVER.LR", "fast"], "SOLVER.LR is 'fast' .* expected a number"),
+        (["MODEL.NECK", "1"], "MODEL.NECK is 1 .* expected True or False"),
+        (["INPUT.SIZE", "256"], "INPUT.SIZE is 256 .* expected a list"),
+        (["SOLVER", "3"], "SOLVER is 3; expected a block"),
+        (["METHOD", "baseline"], "METHOD is 'baseline'; expected a block"),
+        (["LOSSES.0.MARGIN", "1"], "the list has 0 entries"),
+        (["SEED.X", "1"], "SEED, which is 0 and has no parts"),
+        (["SEED"], "pairs KEY VALUE"),
+    ],
+)
+def test_wrong_override_is_one_clear_line(overrides, message):
+    with pytest.raises(ValueError, match=message) as error:
+        config.load(None, overrides)
+    assert "\n" not in str(error.value)
+
+
+def test_output_dir_follows_the_configs_path(tmp_path):
+    path = write(tmp_path, "configs/dimn/own.yaml", "SEED: 1\n")
+    assert config.load(path).OUTPUT_DIR == str(Path("runs", "dimn", "own"))
+    assert config.load(path, ["OUTPUT_DIR", "elsewhere"]).OUTPUT_DIR == "elsewhere"
+
+
+def test_root_comes_from_the_environment_in_order(monkeypatch):
+    for name in ("REID_DATASETS", "FASTREID_DATASETS"):
+        monkeypatch.delenv(name, raising=False)
+    assert config.load().DATASETS.ROOT == "datasets"
+    monkeypatch.setenv("FASTREID_DATASETS", "second")
+    assert config.load().DATASETS.ROOT == "second"
+    monkeypatch.setenv("REID_DATASETS", "first")
+    assert config.load().DATASETS.ROOT == "first"
+    assert config.load(None, ["DATASETS.ROOT", "given"]).DATASETS.ROOT == "given"
+
+
+def test_loaded_config_is_frozen():
+    with pytest.raises(AttributeError):
+        config.load().SEED = 4
+
+
+def test_every_key_is_read_by_build():
+    """A key nothing reads would be a setting that silently does nothing."""
+    text = "".join(p.read_text() for p in Path("reid/build").glob("*.py")) if Path("reid/build").is_dir() else ""
+    text = text or Path("reid/build.py").read_text()
+    whole_blocks = ("MEMORY", "METHOD", "SAMPLER")  # handed on as they are
+    keys = [k for k in config._leaves(config._plain(config.defaults())) if k.partition(".")[0] not in whole_blocks]
+    unread = [key for key in keys if f"cfg.{key}" not in text and f"solver.{key.rpartition('.')[2]}" not in text]
+    assert unread == []

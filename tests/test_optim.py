@@ -1,0 +1,41 @@
+"""The learning rate as a function of the step, and parameter groups."""
+
+import pytest
+import torch
+
+from reid import optim
+
+
+def test_warm_up_is_linear_and_steps_multiply():
+    factor = optim.schedule(
+        name="step", steps_per_epoch=10, num_steps=60, milestones=[2, 4], gamma=0.1, warmup_steps=5, warmup_factor=0.2
+    )
+    assert [factor(s) for s in (0, 5, 19)] == [0.2, 1.0, 1.0]
+    assert factor(1) == pytest.approx(0.36)
+    assert factor(20) == pytest.approx(0.1)
+    assert factor(40) == pytest.approx(0.01)
+
+
+def test_cosine_falls_from_one_to_zero_and_constant_stays():
+    cosine = optim.schedule(name="cosine", steps_per_epoch=10, num_steps=30, warmup_steps=10, warmup_factor=0.0)
+    assert [cosine(s) for s in (0, 10, 20, 30)] == pytest.approx([0, 1, 0.5, 0])
+    assert optim.schedule(name="constant", steps_per_epoch=10, num_steps=30)(29) == 1
+
+
+@pytest.mark.parametrize("name", optim.NAMES)
+def test_groups_have_their_own_rate_and_decay(name):
+    one, two = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    groups = [{"name": "encoder", "params": [one]}, {"name": "proxies", "params": [two], "lr_factor": 100.0, "weight_decay": 0.0}]
+    made = optim.optimizer(groups, name=name, lr=0.01, weight_decay=0.1)
+    assert optim.set_lr(made, 0.5) == pytest.approx(0.005)
+    assert [g["lr"] for g in made.param_groups] == pytest.approx([0.005, 0.5])
+    assert [g["weight_decay"] for g in made.param_groups] == [0.1, 0.0]
+
+
+def test_unknown_names_and_too_long_warm_up_are_refused():
+    with pytest.raises(ValueError, match="no lamb; there are adam"):
+        optim.optimizer([], name="lamb", lr=1, weight_decay=0)
+    with pytest.raises(ValueError, match="no poly; there are step"):
+        optim.schedule(name="poly", steps_per_epoch=1, num_steps=1)
+    with pytest.raises(ValueError, match="WARMUP_STEPS is 30"):
+        optim.schedule(name="step", steps_per_epoch=1, num_steps=30, warmup_steps=30)
