@@ -1,0 +1,146 @@
+"""Any set of your own, in one of three forms; its name is the last part of PATH.
+
+market   bounding_box_train/, query/, bounding_box_test/ with pictures named <pid>_c<camid>...; or pictures so named
+         directly in the folder, which are then all for training.
+classes  a folder of pictures a class, all for training; or the same below train/ and test/, or train/, query/ and
+         gallery/. There are no cameras.
+csv      a CSV file (or a folder with one) whose first line is `path,pid,camid,split`: path relative to the file, pid any
+         text, camid a whole number or empty, split one of train, query, gallery.
+
+Counts: none are known. Terms: yours to know.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from reid.data import records
+from reid.data.datasets import _market
+from reid.data.records import Card, Dataset, Sample, Trial
+
+CARD = Card(title="a folder of your own", terms="not known to this toolkit", page="datasets/README.md")
+FORMS = ("market", "classes", "csv")
+COLUMNS = ["path", "pid", "camid", "split"]
+SPLITS = ("train", "query", "gallery")
+TREE = "a folder or a CSV file below DATASETS.ROOT in one of the forms market, classes, csv"
+
+Parts = dict[str, list[Sample]]
+
+
+def load(
+    root: str | Path, *, path: str, form: str = "auto", metric: str = "reid", check_counts: bool = True
+) -> Dataset:
+    """Reads `path`, relative to a root, in the given form or the one its contents show.
+
+    Args:
+        form: auto, market, classes or csv.
+        metric: reid (CMC and mAP over queries and a gallery) or retrieval (R@K; a test/ folder searches itself).
+        check_counts: taken because every set takes it; nothing is known about this one.
+    Raises FileNotFoundError where nothing is there, ValueError where the form does not fit.
+    """
+    if metric not in ("reid", "retrieval"):
+        raise ValueError(f"folder: found METRIC {metric!r}; expected reid or retrieval")
+    if form not in ("auto", *FORMS):
+        raise ValueError(f"folder: found FORM {form!r}; expected auto, {', '.join(FORMS)}")
+    records.below("DATASETS.ROOT", path)
+    place = records.find(root, [path], dataset="folder", card=CARD, tree=TREE)
+    form = _form_of(place) if form == "auto" else form
+    parts = {"market": _market_parts, "classes": _class_parts, "csv": _csv_parts}[form](place)
+    if not any(parts.values()):
+        raise ValueError(f"folder: found no pictures in {place} read as {form}; expected {TREE}")
+    return Dataset(
+        Path(path).stem if place.is_file() else Path(path).name,
+        place.parent if place.is_file() else place,
+        parts.get("train", []),
+        _trials(parts, place, metric),
+        CARD,
+        metric=metric,
+        variant={"form": form},
+    )
+
+
+def _form_of(place: Path) -> str:
+    if place.is_file() or _csv_files(place):
+        return "csv"
+    if (place / _market.PARTS[0]).is_dir() or (place / _market.PARTS[1]).is_dir() or records.images(place):
+        return "market"
+    return "classes"
+
+
+def _trials(parts: Parts, place: Path, metric: str) -> list[Trial]:
+    if "test" in parts:
+        if metric == "reid":
+            raise ValueError(
+                f"folder: found {place / 'test'}, which can only be searched within itself; expected query/ and gallery/ "
+                "for METRIC reid: make them, or set METRIC retrieval"
+            )
+        return [Trial(parts["test"])]
+    query, gallery = parts.get("query", []), parts.get("gallery", [])
+    if bool(query) != bool(gallery):
+        raise ValueError(
+            f"folder: found {len(query)} query and {len(gallery)} gallery pictures in {place}; expected both or neither"
+        )
+    return [Trial(query, gallery)] if query else []
+
+
+def _market_parts(place: Path) -> Parts:
+    if not any((place / part).is_dir() for part in _market.PARTS):
+        return {"train": _market.people(_market.read(place))}
+    if not (place / _market.PARTS[1]).is_dir():
+        return {"train": _market.people(_market.read(place / _market.PARTS[0]))}
+    if not (place / _market.PARTS[0]).is_dir():
+        query, gallery = (_market.read(place / part) for part in _market.PARTS[1:])
+        return {"query": _market.people(query), "gallery": gallery}
+    return dict(zip(SPLITS, _market.split(place), strict=True))
+
+
+def _class_parts(place: Path) -> Parts:
+    tops = {folder.name: folder for folder in records.folders(place) if folder.name in (*SPLITS, "test")}
+    if "test" in tops and ("query" in tops or "gallery" in tops):
+        raise ValueError(f"folder: found test/ beside query/ or gallery/ in {place}; expected one or the other")
+    tops = tops or {"train": place}
+    names = sorted({folder.name for top in tops.values() for folder in records.folders(top)})
+    pids = {name: pid for pid, name in enumerate(names)}
+    return {
+        split: [
+            Sample(str(path), pids[folder.name], None)
+            for folder in records.folders(top)
+            for path in records.images(folder)
+        ]
+        for split, top in tops.items()
+    }
+
+
+def _csv_files(folder: Path) -> list[Path]:
+    """CSV files in `folder` whose first line is ours; other lists may lie beside the pictures."""
+    return [path for path in sorted(folder.glob("*.csv")) if _header(path) == COLUMNS]
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return [name.strip() for name in next(csv.reader(file), [])]
+
+
+def _csv_parts(place: Path) -> Parts:
+    files = [place] if place.is_file() else _csv_files(place)
+    if len(files) != 1 or _header(files[0]) != COLUMNS:
+        raise ValueError(
+            f"folder: found {len(files)} CSV files for {place}; expected one whose first line is {','.join(COLUMNS)}"
+        )
+    with files[0].open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        rows = [(reader.line_num, row) for row in reader if any(row)][1:]
+    names = sorted({row[1].strip() for _, row in rows if len(row) == len(COLUMNS)})
+    pids = {name: pid for pid, name in enumerate(names)}
+    parts: Parts = {split: [] for split in SPLITS}
+    for number, row in rows:
+        try:
+            path, pid, camid, split = (cell.strip() for cell in row)
+            sample = Sample(str(records.below(files[0].parent, path)), pids[pid], int(camid) if camid else None)
+            parts[split].append(sample)
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"{files[0]}, line {number}: {error}; expected {','.join(COLUMNS)} with split one of {', '.join(SPLITS)}"
+            ) from error
+    return {split: sorted(samples, key=lambda sample: sample.path) for split, samples in parts.items()}
