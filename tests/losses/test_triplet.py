@@ -1,0 +1,95 @@
+"""Batch-hard triplet against a loop over the paper's equation, and against an independent library."""
+
+import math
+
+import pytest
+import torch
+from pytorch_metric_learning import distances, losses, miners, reducers
+from torch.nn import functional as F
+
+from reid.losses.triplet import Triplet
+from reid.pairs import Pairs, Refs
+
+
+def problem(seed: int = 0, size: int = 12, num_classes: int = 4):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(size, 5, generator=generator, dtype=torch.float64).requires_grad_(True)
+    return x, torch.randint(num_classes, (size,), generator=generator)
+
+
+def batch_hard(x, classes, refs, ref_classes, skip_self, margin, distance):
+    values = []
+    for i in range(len(x)):
+        positives, negatives = [], []
+        for j in range(len(refs)):
+            if skip_self and i == j:
+                continue
+            d = (x[i] - refs[j]).norm() if distance == "euclidean" else 1 - x[i] @ refs[j]
+            (positives if classes[i] == ref_classes[j] else negatives).append(d)
+        if positives and negatives:
+            gap = max(positives) - min(negatives)
+            values.append(F.relu(gap + margin) if margin else torch.log1p(gap.exp()))
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("margin", [0.3, 0.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_value_and_gradient_equal_the_slow_loop(distance, margin, seed):
+    x, classes = problem(seed)
+    loss = Triplet(margin=margin, distance=distance)
+    rows = F.normalize(x) if loss.normalize else x
+    slow = batch_hard(rows, classes, rows, classes, True, margin, distance)
+    fast = loss(Pairs.within(rows, classes))
+    assert fast.item() == pytest.approx(slow.item(), rel=1e-9)
+    (fast_grad,) = torch.autograd.grad(fast, x, retain_graph=True)
+    (slow_grad,) = torch.autograd.grad(slow, x)
+    assert torch.allclose(fast_grad, slow_grad, atol=1e-8)
+
+
+def test_memory_columns_equal_the_slow_loop():
+    x, classes = problem(1)
+    refs, ref_classes = problem(2, size=20)
+    zeros = torch.zeros_like(ref_classes)
+    pairs = Pairs.within(x, classes, memory=Refs(refs.detach(), ref_classes, zeros, zeros))
+    slow = batch_hard(x, classes, torch.cat([x, refs]), torch.cat([classes, ref_classes]), True, 0.3, "euclidean")
+    assert Triplet()(pairs).item() == pytest.approx(slow.item(), rel=1e-9)
+
+
+def test_value_equals_pytorch_metric_learning():
+    x, classes = problem(3)
+    miner = miners.BatchHardMiner(distance=distances.LpDistance(normalize_embeddings=False))
+    peer = losses.TripletMarginLoss(
+        margin=0.3, distance=distances.LpDistance(normalize_embeddings=False), reducer=reducers.MeanReducer()
+    )
+    expected = peer(x, classes, miner(x, classes))
+    assert Triplet(margin=0.3)(Pairs.within(x, classes)).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [[0, 0, 0], [0, 1, 2]])
+def test_batch_without_a_triplet_gives_zero_with_gradient_zero(classes):
+    x = torch.randn(3, 4, requires_grad=True)
+    loss = Triplet()(Pairs.within(x, torch.tensor(classes)))
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(x.grad, torch.zeros_like(x))
+
+
+def test_collapsed_embeddings_give_the_margin_and_a_finite_gradient():
+    x = torch.ones(4, 3, requires_grad=True)
+    loss = Triplet(margin=0.3)(Pairs.within(x, torch.tensor([0, 0, 1, 1])))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.3)
+    assert x.grad.isfinite().all()
+
+
+def test_soft_margin_is_log_one_plus_exp():
+    x = torch.tensor([[0.0], [1.0], [3.0]])
+    loss = Triplet(margin=0.0)(Pairs.within(x, torch.tensor([0, 0, 1])))
+    expected = (math.log1p(math.exp(1 - 3)) + math.log1p(math.exp(1 - 2))) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_unknown_distance_is_refused():
+    with pytest.raises(ValueError, match="no manhattan; there are euclidean, cosine"):
+        Triplet(distance="manhattan")
