@@ -1,0 +1,142 @@
+"""P x K batches by dealing: identities are cut into groups of K pictures, groups are dealt to batches like cards.
+
+Dealt so that an identity never stands twice in a batch, that every group of every identity is dealt once, and that the
+number of batches is known beforehand.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+Group = tuple[int, np.ndarray]  # the identity, and its K sample indices
+
+
+class Dealer:
+    """Batches of `batch_size // num_instances` identities, split over `domains` as evenly as possible.
+
+    classes, domains, camids: (N,) int64. Epochs are as long as the domain needs that needs most batches; the others are
+    dealt again, reshuffled, until theirs are full.
+    Raises ValueError for sizes that cannot be met; `name` is the sampler the message speaks of.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: np.ndarray,
+        domains: np.ndarray,
+        camids: np.ndarray,
+        batch_size: int,
+        num_instances: int,
+    ) -> None:
+        self.classes, self.domains, self.camids, self.num_instances = classes, domains, camids, num_instances
+        if num_instances < 1 or batch_size < 1 or batch_size % num_instances:
+            raise ValueError(
+                f"sampler {name}: found batches of {batch_size} with {num_instances} images an identity; "
+                "expected a multiple: change the batch size or NUM_INSTANCES"
+            )
+        if batch_size > len(classes):
+            raise ValueError(
+                f"sampler {name}: found batches of {batch_size} and {len(classes)} training images; "
+                "expected at least as many images as a batch has: set a smaller batch"
+            )
+        self.num_identities = batch_size // num_instances
+        self.num_domains = int(domains.max()) + 1
+        most = -(-self.num_identities // self.num_domains)
+        for domain in range(self.num_domains):
+            ids = len(np.unique(classes[domains == domain]))
+            if ids < most:
+                where = f" in domain {domain}" if self.num_domains > 1 else ""
+                raise ValueError(
+                    f"sampler {name}: found {ids} identities{where}; expected at least {most}, as a batch of "
+                    f"{batch_size} with {num_instances} images an identity needs: set a smaller batch or more NUM_INSTANCES"
+                )
+        self.num_batches = self._num_batches()
+
+    def _num_batches(self) -> int:
+        """The fewest batches in which every domain has room for all its groups, and every identity for all of its."""
+        groups = -(-np.bincount(self.classes) // self.num_instances)  # (C,)
+        domain_of = np.zeros(len(groups), np.int64)
+        domain_of[self.classes] = self.domains
+        needed, largest = np.zeros((2, self.num_domains), np.int64)
+        np.add.at(needed, domain_of, groups)
+        np.maximum.at(largest, domain_of, groups)
+        # With L batches a domain gets less than L * P / M + 1 places; start there and go on to the first that fits.
+        num = max(int(largest.max()), (int(needed.max()) - 1) * self.num_domains // self.num_identities, 1)
+        while True:
+            quotas = self._quotas(num)
+            if (quotas.sum(0) >= needed).all() and ((quotas > 0).sum(0) >= largest).all():
+                return num
+            num += 1
+
+    def _quotas(self, num_batches: int) -> np.ndarray:
+        """(L, M): identities of each domain in each batch; what does not divide goes round from batch to batch."""
+        base, rest = divmod(self.num_identities, self.num_domains)
+        turn = (np.arange(num_batches)[:, None] * rest + np.arange(rest)) % self.num_domains  # (L, rest)
+        quotas = np.full((num_batches, self.num_domains), base)
+        quotas[np.arange(num_batches)[:, None], turn] += 1
+        return quotas
+
+    def batches(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """The epoch's batches in random order: arrays (batch_size,) int64, the K of an identity side by side."""
+        quotas = self._quotas(self.num_batches)
+        batches: list[dict[int, np.ndarray]] = [{} for _ in quotas]
+        for domain in range(self.num_domains):
+            _deal(batches, quotas[:, domain], lambda domain=domain: self._cut(domain, rng), rng)
+        order = rng.permutation(self.num_batches)
+        return [np.concatenate([batches[b][i] for i in rng.permutation(list(batches[b]))]) for b in order]
+
+    def _cut(self, domain: int, rng: np.random.Generator) -> list[Group]:
+        """All groups of a domain: identities in random order, each one's pictures shuffled, cameras taking turns.
+
+        The last group of an identity is filled with its first pictures.
+        """
+        samples = rng.permutation(np.flatnonzero(self.domains == domain))
+        classes, camids = self.classes[samples], self.camids[samples]
+        # A picture's turn among those of its identity and camera; sorting by turn lets the cameras alternate.
+        by_camera = np.lexsort((camids, classes))
+        starts = np.flatnonzero(np.diff(classes[by_camera], prepend=-1) | np.diff(camids[by_camera], prepend=-2))
+        turns = np.empty(len(samples), np.int64)
+        turns[by_camera] = np.arange(len(samples)) - np.repeat(starts, np.diff(starts, append=len(samples)))
+        order = np.lexsort((turns, classes))
+        ids, starts = np.unique(classes[order], return_index=True)
+        groups: list[Group] = []
+        pictures = np.split(samples[order], starts[1:])
+        for i in rng.permutation(len(ids)):
+            num_groups = -(-len(pictures[i]) // self.num_instances)
+            rows = np.resize(pictures[i], (num_groups, self.num_instances))
+            groups += [(int(ids[i]), row) for row in rows]
+        return groups
+
+
+def _deal(batches: list[dict[int, np.ndarray]], quota: np.ndarray, cut, rng: np.random.Generator) -> None:
+    """Puts the groups of one domain into `batches`, `quota[b]` of them into batch b, none twice of one identity.
+
+    A deck is every batch that still takes one, shuffled. An identity draws different batches from it; where its groups
+    go over the end of a deck, it passes over those it already has. Full decks come last: there enough others remain.
+    """
+    short = np.flatnonzero(quota > quota.min())
+    decks = deque([rng.permutation(short)] if len(short) else [])
+    decks += [rng.permutation(len(batches)) for _ in range(int(quota.min()))]
+    places = deque(int(b) for deck in decks for b in deck)
+    for identity, row in cut():
+        _place(batches, places, identity, row)
+    # A set that needs fewer batches than there are is dealt again.
+    again: deque[Group] = deque()
+    for b in places:
+        while not again or all(identity in batches[b] for identity, _ in again):
+            again += cut()
+        while again[0][0] in batches[b]:
+            again.rotate(-1)
+        identity, row = again.popleft()
+        batches[b][identity] = row
+
+
+def _place(batches, places: deque[int], identity: int, row: np.ndarray) -> None:
+    """Puts one group into the first place whose batch has not this identity yet."""
+    passed = []
+    while identity in batches[places[0]]:
+        passed.append(places.popleft())
+    batches[places.popleft()][identity] = row
+    places.extendleft(reversed(passed))

@@ -1,0 +1,40 @@
+"""P identities with K pictures each, the identities split evenly over the domains."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reid.data.samplers import Sampler
+from reid.data.samplers._deal import Dealer
+
+
+class Balanced(Sampler):
+    """Batches in which every domain has P / M identities, or one more where that does not divide.
+
+    Every picture of every identity is seen each epoch, which is as long as the largest domain needs; smaller domains are
+    seen several times. Groups, repetition and cameras are as in `Identity`.
+
+    Args:
+        num_instances: K, pictures an identity in a batch.
+    Raises ValueError where batch_size is no multiple of K, where a domain has fewer identities than its share of P, or
+    where there are fewer pictures than a batch holds.
+    """
+
+    def __init__(
+        self,
+        classes: np.ndarray,
+        domains: np.ndarray,
+        camids: np.ndarray,
+        batch_size: int,
+        seed: int,
+        num_instances: int = 4,
+    ) -> None:
+        self.batch_size, self.seed = batch_size, seed
+        self.dealer = Dealer("balanced", classes, domains, camids, batch_size, num_instances)
+
+    def __len__(self) -> int:
+        return self.dealer.num_batches
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
+        return self.dealer.batches(np.random.default_rng((self.seed, epoch)))

@@ -1,0 +1,41 @@
+"""P identities with K pictures each, as triplet losses need."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reid.data.samplers import Sampler
+from reid.data.samplers._deal import Dealer
+
+
+class Identity(Sampler):
+    """Batches of batch_size / num_instances identities, whichever domain they come from.
+
+    Every picture of every identity is seen each epoch; an identity whose pictures do not divide by num_instances is
+    filled by repeating its own, and cameras take turns within the K.
+    Length: ceil(groups / P), where an identity has ceil(pictures / K) groups; never less than the largest identity's.
+
+    Args:
+        num_instances: K, pictures an identity in a batch.
+    Raises ValueError where batch_size is no multiple of K, where there are fewer than P identities, or fewer pictures
+    than a batch holds.
+    """
+
+    def __init__(
+        self,
+        classes: np.ndarray,
+        domains: np.ndarray,
+        camids: np.ndarray,
+        batch_size: int,
+        seed: int,
+        num_instances: int = 4,
+    ) -> None:
+        self.batch_size, self.seed = batch_size, seed
+        self.dealer = Dealer("identity", classes, np.zeros_like(domains), camids, batch_size, num_instances)
+
+    def __len__(self) -> int:
+        return self.dealer.num_batches
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
+        return self.dealer.batches(np.random.default_rng((self.seed, epoch)))
