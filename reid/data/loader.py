@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from reid.data import records
+from reid.data.records import Sample
+from reid.data.samplers import Sampler
+from reid.data.sources import TrainSet
+
+Transform = Callable[..., np.ndarray]  # (H, W, 3) uint8 RGB, and a generator where it draws -> (h, w, 3) uint8
 
 
 @dataclass
@@ -34,3 +46,174 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+
+def read_image(path: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, whatever the file holds: grey, one bit, 16 bits or a picture with alpha.
+
+    Raises ValueError naming the file and the reason where it cannot be decoded, FileNotFoundError where it is missing.
+    """
+    try:
+        data = records.read(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: found no such file; it was there when the set was listed") from error
+    if not data:
+        raise ValueError(f"{path}: found zero bytes, expected a picture; unpack the data set again")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:  # for some damage OpenCV raises, for other damage it returns None
+        image = None
+    if image is None:
+        raise ValueError(
+            f"{path}: found {len(data):,} bytes that OpenCV cannot decode, expected a picture; unpack the data set again"
+        )
+    return image
+
+
+class Loader:
+    """Batches of a training set, epoch after epoch, the same for any number of workers.
+
+    Every picture's draws come from a generator seeded by (seed, epoch, its position in the epoch); the workers, which
+    stay alive from epoch to epoch, build whole batches and only those travel.
+
+    Args:
+        transform: called as transform(image, rng); see `reid.data.transforms`.
+        workers: processes that decode; 0 decodes in this one.
+        rank, world: of several training processes each takes its own contiguous slice of every batch.
+    """
+
+    def __init__(
+        self,
+        train_set: TrainSet,
+        transform: Transform,
+        sampler: Sampler,
+        *,
+        seed: int,
+        workers: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if not 0 <= rank < world:
+            raise ValueError(f"loader: found rank {rank} of {world} processes; expected 0 to {world - 1}")
+        self.train_set, self.sampler, self.rank, self.world = train_set, sampler, rank, world
+        self._requests: list[_Request] = []
+        pictures = _Pictures([sample.path for sample in train_set.samples], transform, seed)
+        self._batches = _batches(pictures, self._requests, workers, persistent=True)
+        self._labels = {name: torch.from_numpy(getattr(train_set, name)) for name in ("classes", "camids", "domains")}
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def epoch(self, epoch: int, *, start: int = 0, step: int = 0, part: Tensor | None = None) -> Iterator[Batch]:
+        """The epoch's batches from number `start` on; the first has `step`, each further one the next number.
+
+        part: (N,) int64, the part each sample belongs to; None: all in part 0.
+        Raises ValueError in one line for a picture that cannot be read, and where a batch does not divide by `world`.
+        """
+        parts = torch.zeros(len(self.train_set), dtype=torch.int64) if part is None else part
+        # In place: the DataLoader keeps this very list, and with it its workers.
+        self._requests[:] = [
+            self._own(epoch, number, indices)
+            for number, indices in enumerate(self.sampler.batches(epoch))
+            if number >= start
+        ]
+        for request, images in zip(list(self._requests), self._batches, strict=True):
+            indices = torch.from_numpy(request.indices)
+            labels = {name: values[indices] for name, values in self._labels.items()}
+            paths = [self.train_set.samples[i].path for i in request.indices]
+            yield Batch(
+                _images_or_raise(images),
+                **labels,
+                indices=indices,
+                part=parts[indices],
+                paths=paths,
+                step=step,
+                epoch=epoch,
+            )
+            step += 1
+
+    def _own(self, epoch: int, number: int, indices: np.ndarray) -> _Request:
+        """This process's slice of a batch, with the positions that all processes agree on."""
+        size, rest = divmod(len(indices), self.world)
+        if rest:
+            raise ValueError(
+                f"loader: found a batch of {len(indices)} for {self.world} processes; expected a multiple: "
+                "change the batch size"
+            )
+        own = slice(self.rank * size, (self.rank + 1) * size)
+        return _Request(epoch, number * len(indices) + own.start, indices[own])
+
+    def close(self) -> None:
+        """Ends the worker processes; the loader cannot be used afterwards."""
+        del self._batches
+
+
+def image_batches(
+    samples: Sequence[Sample], transform: Transform, *, batch_size: int, workers: int
+) -> Iterator[Tensor]:
+    """The samples' pictures in order: tensors (B, 3, H, W) uint8 in channels_last, the last one shorter.
+
+    Raises ValueError in one line for a picture that cannot be read.
+    """
+    pictures = _Pictures([sample.path for sample in samples], transform, None)
+    starts = range(0, len(samples), batch_size)
+    requests = [_Request(0, start, np.arange(start, min(start + batch_size, len(samples)))) for start in starts]
+    for images in _batches(pictures, requests, workers, persistent=False):
+        yield _images_or_raise(images)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a worker is asked for: the samples `indices`, of which the first stands at `position` in the epoch."""
+
+    epoch: int
+    position: int
+    indices: np.ndarray
+
+
+class _Pictures(Dataset):
+    """In a worker: from a request to (B, 3, H, W) uint8 pictures, or to the sentence why there are none."""
+
+    def __init__(self, paths: list[str], transform: Transform, seed: int | None) -> None:
+        self.paths, self.transform, self.seed = paths, transform, seed
+
+    def __getitem__(self, request: _Request) -> Tensor | str:
+        images = torch.empty(0)
+        for row, index in enumerate(request.indices.tolist()):
+            try:
+                image = read_image(self.paths[index])
+            except (ValueError, OSError) as error:
+                # Raised here it would reach the user inside a worker's traceback; as text it is raised where it is met.
+                return str(error)
+            if self.seed is None:
+                image = self.transform(image)
+            else:
+                image = self.transform(image, np.random.default_rng((self.seed, request.epoch, request.position + row)))
+            if row == 0:
+                images = torch.empty(len(request.indices), *image.shape, dtype=torch.uint8)
+            images.numpy()[row] = image
+        return images.permute(0, 3, 1, 2)  # (B, H, W, 3) in memory: channels_last
+
+
+def _batches(pictures: _Pictures, requests: list[_Request], workers: int, *, persistent: bool) -> DataLoader:
+    return DataLoader(
+        pictures,
+        batch_size=None,
+        sampler=requests,
+        num_workers=workers,
+        persistent_workers=persistent and workers > 0,
+        worker_init_fn=_start_worker,
+        # Else each epoch would draw from torch's global generator, and a resumed run would not equal an unbroken one.
+        generator=torch.Generator(),
+    )
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)  # one thread a worker: the workers are the parallelism
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer, once
+
+
+def _images_or_raise(images: Tensor | str) -> Tensor:
+    if isinstance(images, str):
+        raise ValueError(images)
+    return images

@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ def summary(title: str, samples: Iterable[Sample]) -> str:
 
 
 def find(root: str | Path, candidates: Sequence[str], *, dataset: str, card: Card, tree: str) -> Path:
-    """The first of `candidates` that exists below `root`.
+    """The first of `candidates` that exists below `root`, as an absolute path.
 
     Args:
         root: one folder, or several joined by `os.pathsep`, searched in order.
@@ -102,7 +103,7 @@ def find(root: str | Path, candidates: Sequence[str], *, dataset: str, card: Car
         tree: what the folder should hold, shown when nothing is found.
     Raises FileNotFoundError naming every path tried, the tree expected and the page that offers the set.
     """
-    bases = [Path(part).expanduser() for part in str(root).split(os.pathsep) if part]
+    bases = [Path(part).expanduser().absolute() for part in str(root).split(os.pathsep) if part]
     tried = [(base, candidate) for base in bases for candidate in candidates]
     for base, candidate in tried:
         matches = sorted(base.glob(candidate)) if "*" in candidate else [base / candidate]
@@ -179,7 +180,7 @@ def members(archive: str | Path) -> list[str]:
 def read(path: str) -> bytes:
     """The bytes of a file, or of a member of an archive (`archive.zip/member`).
 
-    Safe in forked processes and in threads. Raises FileNotFoundError, or zipfile.BadZipFile for a damaged archive.
+    Safe in forked processes and in threads. Raises FileNotFoundError, or ValueError for a damaged archive.
     """
     archive, dot_zip, member = path.partition(".zip/")
     if not dot_zip or not os.path.isfile(archive + ".zip"):  # noqa: PTH113, a Path costs 4 us a picture
@@ -190,6 +191,8 @@ def read(path: str) -> bytes:
         return _archive(archive + ".zip", os.getpid()).read(member)
     except KeyError:
         raise FileNotFoundError(f"{path}: found no such member in the archive") from None
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: found a damaged archive ({error}); get it again") from error
 
 
 @functools.lru_cache(maxsize=16)
@@ -231,7 +234,7 @@ def _fault(path: str) -> str:
             return _fault_of(head, tail, size)
     except FileNotFoundError:
         return "missing"
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         return f"cannot be read ({error})"
 
 
