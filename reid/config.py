@@ -113,10 +113,7 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> CfgNo
     if path is not None:
         for content in _with_bases(Path(path), ()):
             _merge(cfg, content, "")
-    if len(overrides) % 2:
-        raise ValueError(f"config: overrides come in pairs KEY VALUE; found {len(overrides)} words: {list(overrides)}")
-    for key, text in zip(overrides[::2], overrides[1::2], strict=True):
-        _override(cfg, key, text)
+    _override_all(cfg, overrides)
     if not cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = _default_output_dir(path)
     if not cfg.DATASETS.ROOT:
@@ -125,10 +122,11 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> CfgNo
     return cfg
 
 
-def parse(text: str) -> CfgNode:
-    """The frozen config of a YAML text, such as the one a checkpoint carries."""
+def parse(text: str, overrides: Sequence[str] = ()) -> CfgNode:
+    """The frozen config of a YAML text, such as the one a checkpoint carries, with `overrides` on top."""
     cfg = defaults()
     _merge(cfg, _mapping(text, "the checkpoint's config"), "")
+    _override_all(cfg, overrides)
     cfg.freeze()
     return cfg
 
@@ -220,6 +218,13 @@ def _merge(node: CfgNode, update: dict, where: str) -> None:
             _merge(node[name], value, f"{key}.")
         else:
             node[name] = coerce(value, node[name], key)
+
+
+def _override_all(cfg: CfgNode, overrides: Sequence[str]) -> None:
+    if len(overrides) % 2:
+        raise ValueError(f"config: overrides come in pairs KEY VALUE; found {len(overrides)} words: {list(overrides)}")
+    for key, text in zip(overrides[::2], overrides[1::2], strict=True):
+        _override(cfg, key, text)
 
 
 def _override(cfg: CfgNode, key: str, text: str) -> None:

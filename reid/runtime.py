@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import platform
 import random
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,31 @@ def gather(fresh: dict[str, Tensor]) -> dict[str, Tensor]:
         distributed.all_gather(parts, rows.contiguous())
         gathered[name] = torch.cat(parts)
     return gathered
+
+
+@contextlib.contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """For the tools: what a person can mend ends the program with one line and status 2; anything else is a bug, shown whole.
+
+    A run stopped by a signal ends with 128 + the signal's number, as a shell expects.
+    """
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        log.debug("where it happened", exc_info=True)
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except InterruptedRun as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        raise SystemExit(128 + error.signum) from None
+
+
+class InterruptedRun(Exception):
+    """SIGINT or SIGTERM arrived and the run has been saved."""
+
+    def __init__(self, signum: int, message: str):
+        super().__init__(message)
+        self.signum = signum
 
 
 class RunFolder:

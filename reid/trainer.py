@@ -22,16 +22,8 @@ from reid.methods import Method
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLoss(FloatingPointError):
     """A loss or gradient became NaN or infinite."""
-
-
-class Stopped(RuntimeError):
-    """SIGINT or SIGTERM arrived; the run has been saved."""
-
-    def __init__(self, signum: int, message: str):
-        super().__init__(message)
-        self.signum = signum
 
 
 @dataclass
@@ -42,7 +34,7 @@ class Progress:
     batch: int = 0  # batches of this epoch already taken
     step: int = 0  # optimiser steps taken
     best: float = -math.inf  # of the selection score
-    parts: list[list[int]] | None = None  # of the training set, as the method last returned them
+    part: Tensor | None = None  # (N,) of each training sample, as the method last gave it
     lengths: dict[str, int] = field(default_factory=dict)  # bytes in the run's line files
 
 
@@ -73,7 +65,7 @@ def train(
     about: what every checkpoint says of itself (label map, config, protocol).
     resume: the content of an earlier checkpoint; the run goes on from there exactly.
 
-    Raises NonFiniteLoss naming the loss and the batch's files, Stopped after SIGINT or SIGTERM; both leave a good
+    Raises NonFiniteLoss naming the loss and the batch's files, InterruptedRun after SIGINT or SIGTERM; both leave a good
     `model_last.pth` behind.
     """
     progress = Progress()
@@ -100,9 +92,9 @@ def train(
     with _signals() as signals, board:
         while progress.epoch < epochs:
             if progress.batch == 0:
-                progress.parts = method.start_epoch(progress.epoch, embed)
+                progress.part = method.start_epoch(progress.epoch, embed)
             method.train()
-            batches = loader.epoch(progress.epoch, start=progress.batch, step=progress.step, part=progress.parts)
+            batches = loader.epoch(progress.epoch, start=progress.batch, step=progress.step, part=progress.part)
             bar = tqdm(
                 batches,
                 desc=f"epoch {progress.epoch + 1}/{epochs}",
@@ -149,7 +141,7 @@ def train(
                 if signals:
                     save_last()
                     name = signal.Signals(signals[0]).name
-                    raise Stopped(signals[0], f"{name} at step {progress.step}: saved; go on with --resume")
+                    raise runtime.InterruptedRun(signals[0], f"{name} at step {progress.step}: saved; go on with --resume")
                 waiting_since = time.perf_counter()
             progress.epoch = epochs if progress.step >= last_step else progress.epoch + 1
             progress.batch = 0

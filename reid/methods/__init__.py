@@ -18,6 +18,7 @@ class Method(nn.Module):
     Memories are buffers of the method, so they travel in its checkpoint.
     """
 
+    encoder: nn.Module
     asymmetric = False  # True where encode_gallery differs from encode_query
 
     def training_losses(self, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -46,9 +47,9 @@ class Method(nn.Module):
         """Every trainable parameter in exactly one group: `params`, `name`, and optionally `lr_factor`, `weight_decay`."""
         raise NotImplementedError
 
-    def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Any:
+    def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Tensor | None:
         """Before an epoch; `embed(stage='embedding' | 'penultimate') -> (N, D)` embeds the training set.
 
-        May return parts or class distances, from which the trainer rebuilds the sampler; None leaves it as it is.
+        May return the part each training sample belongs to, (N,) int64: batches carry it and checkpoints keep it.
         """
         return None

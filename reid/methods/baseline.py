@@ -57,6 +57,9 @@ class Baseline(Method):
         if memory and memory.momentum > 0:
             self.key_encoder = copy.deepcopy(encoder).requires_grad_(False)
 
+    def __repr__(self) -> str:
+        return f"<baseline {self.encoder!r}, losses {', '.join(self.losses)}, memory {self.memory}>"
+
     def training_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         features = dict(zip(FEATURES, self.encoder(batch.images), strict=True))
         losses: dict[str, Tensor] = {}

@@ -1,22 +1,18 @@
-"""From a config to objects: the only file that reads one. Everything it calls takes plain keyword arguments.
-
-A folder is its own registry: NAME is the name of a file in it, the signature of what that file makes public is the
-schema of the options. So a new loss, sampler, method or data set is one new file and nothing else.
-"""
+"""The objects of a run from its config, each by a function of its own name."""
 
 from __future__ import annotations
 
-import importlib
+import dataclasses
 import inspect
-import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+import torch
 from yacs.config import CfgNode
 
 from reid import config, optim, runtime
-from reid.data import records, sources
+from reid.build.registry import find, make
+from reid.data import records
 from reid.data.loader import Loader
 from reid.data.records import Dataset
 from reid.data.samplers import Sampler
@@ -27,71 +23,9 @@ from reid.memory import CrossBatch
 from reid.methods import Method
 from reid.models.encoder import Encoder
 
-# Given by this file to whatever constructor asks for them; never options of a config.
-INJECTED = frozenset(
-    "root check_counts classes domains camids batch_size seed num_classes num_samples dim encoder losses memory".split()
-)
-
-
-def names(folder: str) -> list[str]:
-    """The NAMEs a folder of reid/ offers, such as those of `losses`: its files, sorted; helpers start with `_`."""
-    package = importlib.import_module(f"reid.{folder.replace('/', '.')}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
-
-
-def find(folder: str, name: str) -> Callable[..., Any]:
-    """What `reid/<folder>/<name>.py` offers: its `load`, or its one public class."""
-    known = names(folder)
-    if name not in known:
-        raise ValueError(f"{folder}: no {name}{config.nearest(str(name), known)}; there are {', '.join(known)}")
-    module = importlib.import_module(f"reid.{folder.replace('/', '.')}.{name}")
-    if hasattr(module, "load"):
-        return module.load
-    (public,) = (
-        member
-        for key, member in vars(module).items()
-        if inspect.isclass(member) and member.__module__ == module.__name__ and not key.startswith("_")
-    )
-    return public
-
-
-def options(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """{OPTION: parameter}: what a config may say to `maker`."""
-    parameters = inspect.signature(maker).parameters.values()
-    return {p.name.upper(): p for p in parameters if p.name not in INJECTED}
-
-
-def make(folder: str, block: dict[str, Any], **injected: Any) -> Any:
-    """What `block` ({NAME: ..., OPTION: ...}) names in `folder`, made with its options and what it asks for of `injected`.
-
-    Raises ValueError for an unknown NAME or option, or a value the constructor refuses.
-    """
-    name = block["NAME"]
-    maker = find(folder, name)
-    where = f"{folder.rpartition('/')[2]}.{name}"
-    known = options(maker)
-    arguments = {}
-    for key, value in block.items():
-        if key == "NAME":
-            continue
-        if key not in known:
-            raise ValueError(f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}")
-        default = known[key].default
-        arguments[known[key].name] = config.coerce(value, None if default is inspect.Parameter.empty else default, f"{where}.{key}")
-    missing = [key for key, p in known.items() if p.default is inspect.Parameter.empty and p.name not in arguments]
-    if missing:
-        raise ValueError(f"{where}: option {', '.join(missing)} is needed; it takes {_signature(known)}")
-    asked = inspect.signature(maker).parameters
-    arguments |= {key: value for key, value in injected.items() if key in asked}
-    try:
-        return maker(**arguments)
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith((name, where)) else f"{where}: {message}") from error
-
 
 def datasets(cfg: CfgNode, entries: Sequence[str | dict[str, Any]]) -> list[Dataset]:
-    """The data sets of DATASETS.SOURCES or .TARGETS, read from disk; each says in the log what it is."""
+    """The data sets of DATASETS.SOURCES or .TARGETS, read from disk; a withdrawn one carries its notice."""
     made = []
     for entry in entries:
         block = {"NAME": entry} if isinstance(entry, str) else entry
@@ -100,9 +34,7 @@ def datasets(cfg: CfgNode, entries: Sequence[str | dict[str, Any]]) -> list[Data
         root = cfg.DATASETS.WALKERS_ROOT if block["NAME"] == "walkers" else cfg.DATASETS.ROOT
         dataset = make("data/datasets", block, root=root, check_counts=cfg.DATASETS.CHECK_COUNTS)
         notice = records.refuse_withdrawn(dataset.name, dataset.card, allow=cfg.DATASETS.ALLOW_WITHDRAWN)
-        for note in (*dataset.notes, *([notice] if notice else [])):
-            runtime.log.warning("%s: %s", dataset.name, note)
-        made.append(dataset)
+        made.append(dataclasses.replace(dataset, notes=(*dataset.notes, notice)) if notice else dataset)
     repeated = {d.name for d in made if sum(d.name == other.name for other in made) > 1}
     if repeated:
         raise ValueError(f"DATASETS: {', '.join(sorted(repeated))} is named twice in one list")
@@ -208,13 +140,7 @@ def method(cfg: CfgNode, *, num_classes: int, num_samples: int, weights: str | N
         num_samples=num_samples,
         dim=made.dim,
     )
-    return _channels_last(built) if cfg.MODEL.CHANNELS_LAST else built
-
-
-def _channels_last(module: nn.Module) -> Any:
-    import torch
-
-    return module.to(memory_format=torch.channels_last)
+    return built.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else built
 
 
 def num_steps(cfg: CfgNode, batches: Sampler) -> int:
@@ -243,8 +169,3 @@ def schedule(cfg: CfgNode, batches: Sampler) -> Callable[[int], float]:
         warmup_steps=cfg.SOLVER.WARMUP_STEPS,
         warmup_factor=cfg.SOLVER.WARMUP_FACTOR,
     )
-
-
-def _signature(known: dict[str, inspect.Parameter]) -> str:
-    shown = [key if p.default is inspect.Parameter.empty else f"{key} ({p.default})" for key, p in known.items()]
-    return ", ".join(shown) or "no options"

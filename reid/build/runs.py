@@ -1,0 +1,258 @@
+"""Whole runs from a config: training, and scoring a checkpoint. What the tools call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from reid import checkpoint, config, runtime, trainer
+from reid.build import objects
+from reid.data import records, sources
+from reid.data.records import Dataset
+from reid.data.sources import TrainSet
+from reid.evaluation import protocol, report
+from reid.evaluation.embed import embed
+from reid.evaluation.evaluate import evaluate
+from reid.methods import Method
+
+Rows = list[dict[str, Any]]
+
+# What may differ between a run and its resumption: none of it decides a number of the training.
+MOVABLE = {
+    *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
+    *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
+}
+
+
+def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
+    """Trains as `cfg` says, scores the targets, and returns the rows of the last scoring.
+
+    resume: go on from the run folder's `model_last.pth`, exactly; start afresh where there is none yet.
+    """
+    runtime.join_processes()
+    runtime.start_log(None)
+    run = runtime.RunFolder(cfg.OUTPUT_DIR)
+    saved = _saved(cfg, run, resume)
+    _check_lists(cfg)
+    source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES)
+    targets = objects.datasets(cfg, cfg.DATASETS.TARGETS)
+    validation = []
+    if cfg.TEST.SELECT == "source_val":
+        source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, cfg.SEED)
+        validation.append(held_out)
+    train_set = sources.join(source_sets)
+    if saved is not None:
+        train_set.check_label_map(saved["label_map"])
+    batches = objects.sampler(cfg, train_set)
+    _check_pictures([*source_sets, *validation], targets)
+    runtime.seed(cfg.SEED)
+    method = objects.method(cfg, num_classes=train_set.num_classes, num_samples=len(train_set))
+
+    run.open(config.dump(cfg))
+    device = runtime.device(cfg.DEVICE)
+    method.to(device)
+    rules = protocol.describe(source_sets, targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
+    _say(source_sets, "sources")
+    _say(targets, "targets")
+    plan = f"{objects.num_steps(cfg, batches):,} steps; run folder {run.path}"
+    for line in (*sources.describe(batches, train_set), repr(method), plan):
+        runtime.log.info("%s", line)
+
+    scorer = _Scorer(cfg, method, targets, validation, run, rules, device)
+    trainer.train(
+        method,
+        objects.loader(cfg, train_set, batches),
+        objects.optimizer(cfg, method),
+        objects.schedule(cfg, batches),
+        run,
+        device=device,
+        epochs=cfg.SOLVER.EPOCHS,
+        max_steps=cfg.SOLVER.MAX_STEPS,
+        clip_grad=cfg.SOLVER.CLIP_GRAD,
+        amp=cfg.SOLVER.AMP,
+        log_steps=cfg.SOLVER.LOG_STEPS,
+        checkpoint_steps=cfg.SOLVER.CHECKPOINT_STEPS,
+        test_every=cfg.TEST.EVERY,
+        evaluate=scorer,
+        embed=partial(_embed_train_set, cfg, method, train_set, device),
+        about={
+            "config": config.dump(cfg),
+            "protocol": rules,
+            "label_map": train_set.label_map(),
+            "num_samples": len(train_set),
+        },
+        resume=saved,
+    )
+    if cfg.TEST.SELECT != "last":
+        best = checkpoint.load(run / "model_best.pth")
+        checkpoint.load_state(method, best["model"], run / "model_best.pth")
+        scorer.score_targets(best["progress"]["step"])
+    runtime.leave_processes()
+    return scorer.rows
+
+
+def test(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Sequence[str] = ()) -> Rows:
+    """Scores the checkpoint `weights` on the targets of `cfg`, or an untrained method where there is none.
+
+    cfg: None takes the checkpoint's own, with `overrides` on top. A checkpoint needs none of its sources on disk.
+    """
+    runtime.join_processes()
+    runtime.start_log(None)
+    content = None if weights is None else checkpoint.load(weights)
+    if cfg is None:
+        if content is None:
+            raise ValueError("scoring needs --config, --weights or both")
+        cfg = config.parse(content["config"], overrides)
+    if not cfg.DATASETS.TARGETS:
+        raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
+    targets = objects.datasets(cfg, cfg.DATASETS.TARGETS)
+    rules = protocol.describe([], targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
+    runtime.seed(cfg.SEED)
+    if content is None:
+        source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES) if cfg.LOSSES else []
+        train_set = sources.join(source_sets) if source_sets else None
+        num_classes, num_samples = (train_set.num_classes, len(train_set)) if train_set else (0, 0)
+        method = objects.method(cfg, num_classes=num_classes, num_samples=num_samples)
+        folder = Path(cfg.OUTPUT_DIR)
+    else:
+        rules["sources"] = content["protocol"]["sources"]
+        num_classes = sum(len(pids) for pids in content["label_map"].values())
+        method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
+        checkpoint.load_state(method, content["model"], weights or "")
+        folder = Path(weights or "").parent
+    _check_pictures([], targets)
+    run = runtime.RunFolder(folder / "test")
+    run.open(config.dump(cfg))
+    device = runtime.device(cfg.DEVICE)
+    method.to(device)
+    _say(targets, "targets")
+    scorer = _Scorer(cfg, method, targets, [], run, rules, device)
+    scorer.score_targets(content["progress"]["step"] if content else 0)
+    runtime.leave_processes()
+    return scorer.rows
+
+
+class _Scorer:
+    """Scores a method in its present state; called with the step, as the trainer does at the end of some epochs."""
+
+    def __init__(
+        self,
+        cfg: CfgNode,
+        method: Method,
+        targets: list[Dataset],
+        validation: list[Dataset],
+        run: runtime.RunFolder,
+        rules: dict[str, Any],
+        device: torch.device,
+    ):
+        self.run, self.targets, self.validation = run, targets, validation
+        self.selection = cfg.TEST.SELECT
+        self.rows: Rows = []
+        self.evaluate = partial(
+            evaluate,
+            method,
+            transform=objects.test_transform(cfg),
+            batch_size=cfg.TEST.BATCH_SIZE,
+            workers=cfg.DATALOADER.WORKERS,
+            device=device,
+            flip=cfg.TEST.FLIP,
+            protocol=rules,
+            seed=cfg.SEED,
+            selection=cfg.TEST.SELECT,
+            bootstrap=cfg.TEST.BOOTSTRAP,
+        )
+
+    def __call__(self, step: int) -> float | None:
+        """Scores the targets; returns what checkpoints are chosen by, None where the last one is the result."""
+        self.score_targets(step)
+        if self.selection == "source_val":
+            rows = self.evaluate(self.validation, step=step, role={d.name: "source" for d in self.validation})
+            self.run.append("results.jsonl", rows)
+            return _mean([row for row in rows if row["kind"] == "dataset"])
+        return _mean([row for row in self.rows if row["kind"] == "dataset"]) if self.selection == "oracle" else None
+
+    def score_targets(self, step: int) -> None:
+        self.rows = self.evaluate(self.targets, step=step)
+        self.run.append("results.jsonl", self.rows)
+        runtime.log.info("step %d\n%s", step, report.table(self.rows))
+
+
+def _mean(rows: Rows) -> float:
+    return sum(row.get("mAP", row.get("MAP@R", 0.0)) for row in rows) / len(rows)
+
+
+def _saved(cfg: CfgNode, run: runtime.RunFolder, resume: bool) -> dict[str, Any] | None:
+    """The checkpoint to go on from, if any. Refuses a folder that holds another run."""
+    if not (run / "config.yaml").exists():
+        return None
+    if not resume:
+        raise ValueError(
+            f"OUTPUT_DIR {run.path} already holds a run; go on with it by --resume, or give another OUTPUT_DIR"
+        )
+    kept = config.parse((run / "config.yaml").read_text(encoding="utf-8"))
+    changed = {k: v for k, v in config.differences(kept, cfg).items() if k not in MOVABLE}
+    if changed:
+        shown = "; ".join(f"{key} was {was!r}, is {now!r}" for key, (was, now) in list(changed.items())[:5])
+        raise ValueError(f"--resume: this is not the config of the run in {run.path}: {shown}. Use another OUTPUT_DIR")
+    if not (run / "model_last.pth").exists():
+        run.cut({})  # it ended before its first checkpoint: from the beginning
+        return None
+    return checkpoint.load(run / "model_last.pth")
+
+
+def _check_lists(cfg: CfgNode) -> None:
+    for key in ("SOURCES", "TARGETS"):
+        if not cfg.DATASETS[key]:
+            purpose = "train on" if key == "SOURCES" else "score"
+            raise ValueError(f"DATASETS.{key} is empty; name at least one set to {purpose}, such as [market1501]")
+    if not cfg.LOSSES and cfg.METHOD.NAME == "baseline":
+        raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
+    if cfg.TEST.SELECT not in protocol.SELECTIONS:
+        raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
+    if cfg.SOLVER.AMP not in trainer.AMP:
+        raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
+
+
+def _check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
+    """Refuses unreadable files now rather than in epoch 40."""
+    samples = [sample for dataset in source_sets for sample in dataset.train]
+    for dataset in (*source_sets, *targets):
+        for trial in dataset.trials:
+            samples += [*trial.query, *(trial.gallery or ())]
+    problems = records.broken({sample.path: sample for sample in samples}.values())
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ValueError(f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists")
+
+
+def _say(datasets: Sequence[Dataset], role: str) -> None:
+    for dataset in datasets:
+        runtime.log.info("%s: %r; terms: %s", role, dataset, dataset.card.terms)
+        for note in dataset.notes:
+            runtime.log.warning("%s: %s", dataset.name, note)
+
+
+def _embed_train_set(
+    cfg: CfgNode, method: Method, train_set: TrainSet, device: torch.device, stage: str = "embedding"
+) -> Tensor:
+    """(N, D) of the training set as it is scored, for methods that look at it before an epoch."""
+    training = method.training
+    method.eval()
+    encode = method.encode_query if stage == "embedding" else lambda images: method.encoder(images)[0]
+    try:
+        return embed(
+            encode,
+            train_set.samples,
+            transform=objects.test_transform(cfg),
+            batch_size=cfg.TEST.BATCH_SIZE,
+            workers=cfg.DATALOADER.WORKERS,
+            device=device,
+        )
+    finally:
+        method.train(training)
