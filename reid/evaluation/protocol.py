@@ -1,0 +1,78 @@
+"""Everything that decides a figure besides the model, as a plain dict, and the fingerprint two figures must share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reid.data import records
+from reid.data.records import Dataset, Sample
+
+SELECTIONS = ("last", "source_val", "oracle")
+
+
+def describe(
+    sources: Sequence[Dataset], targets: Sequence[Dataset], *, flip: bool = False, selection: str = "last", **rules: Any
+) -> dict[str, Any]:
+    """The protocol of a run: what was trained on, what is scored, by which rules. Nothing but what JSON can hold.
+
+    Args:
+        sources, targets: in the order of the config, which is part of the protocol no more than the folder they lie in.
+        flip: whether embeddings are averaged over the mirror image.
+        selection: which weights are scored: `last`, chosen on held-out identities of the sources (`source_val`), or
+            chosen by the targets themselves (`oracle`).
+        rules: whatever else changes figures (re-ranking, query expansion), by name.
+    Raises:
+        ValueError: an unknown selection, or a sample outside its data set's root.
+    """
+    if selection not in SELECTIONS:
+        raise ValueError(f"protocol: no selection {selection}; there are {', '.join(SELECTIONS)}")
+    return {
+        "sources": sorted((_source(dataset) for dataset in sources), key=_canonical),
+        "targets": sorted((_target(dataset) for dataset in targets), key=_canonical),
+        "rules": {
+            "junk": "same pid and camid",
+            "distractor": "pid 0 never matches",
+            "average_precision": "mean of precision at each match",
+            "ties": "within 1e-6, against the query",
+            "score": "inner product",
+            "flip": flip,
+            "selection": selection,
+            **rules,
+        },
+    }
+
+
+def fingerprint(protocol: Mapping[str, Any]) -> str:
+    """The first 8 hex digits of the sha256 of the protocol's sorted JSON."""
+    return hashlib.sha256(_canonical(protocol).encode()).hexdigest()[:8]
+
+
+def _canonical(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _source(dataset: Dataset) -> dict[str, Any]:
+    return {"name": dataset.name, "variant": dataset.variant, "train": _list(dataset.train, dataset)}
+
+
+def _target(dataset: Dataset) -> dict[str, Any]:
+    trials = [
+        {
+            "query": _list(trial.query, dataset),
+            "gallery": "the other queries" if trial.gallery is None else _list(trial.gallery, dataset),
+        }
+        for trial in dataset.trials
+    ]
+    return {"name": dataset.name, "variant": dataset.variant, "metric": dataset.metric, "trials": trials}
+
+
+def _list(samples: Sequence[Sample], dataset: Dataset) -> dict[str, Any]:
+    return {
+        "ids": len({sample.pid for sample in samples}),
+        "images": len(samples),
+        "cameras": len({sample.camid for sample in samples} - {None}),
+        "digest": records.digest(samples, dataset.root),
+    }

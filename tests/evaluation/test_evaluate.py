@@ -1,0 +1,140 @@
+"""Data sets to rows: trials, means, roles, one embedding a picture and side, intervals."""
+
+import numpy as np
+import pytest
+import torch
+
+from reid.data.records import Card, Dataset, Sample, Trial
+from reid.evaluation import evaluate as module
+from reid.evaluation.evaluate import evaluate
+from reid.evaluation.protocol import describe, fingerprint
+from reid.evaluation.rank import Ids, retrieval, score
+from reid.methods import Method
+
+CARD = Card("made up", "none", "nowhere")
+VECTORS = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32) + np.eye(40, 8, dtype=np.float32)
+SAMPLES = [Sample(f"/data/{i:02d}.jpg", i % 10 + 1, i // 10 + 1) for i in range(40)]
+ONE = Dataset("one", "/data", (), [Trial(SAMPLES[:10], SAMPLES[10:])], CARD)
+TWO = Dataset("two", "/data", (), [Trial(SAMPLES[:10], SAMPLES[10:]), Trial(SAMPLES[10:20], SAMPLES[20:])], CARD)
+CLASSES = Dataset("classes", "/data", (), [Trial(SAMPLES)], CARD, metric="retrieval", ks=(1, 10))
+PROTOCOL = {"any": "dict"}
+
+
+class Lookup(Method):
+    """Encodes a picture as the vector of its number; the gallery in the reverse order of columns when asymmetric."""
+
+    def __init__(self, asymmetric=False):
+        super().__init__()
+        self.asymmetric = asymmetric
+
+    def encode_query(self, images):
+        assert not self.training
+        return torch.from_numpy(VECTORS)[images]
+
+    def encode_gallery(self, images):
+        rows = self.encode_query(images)
+        return rows.flip(1) if self.asymmetric else rows
+
+
+@pytest.fixture(autouse=True)
+def embedded(monkeypatch):
+    """Replaces the disk: embeds a sample from the number in its name, and keeps what was asked for."""
+    asked = []
+
+    def embed(encode, samples, *, title, **options):
+        asked.append([sample.path for sample in samples])
+        return encode(torch.tensor([int(sample.path[6:8]) for sample in samples]))
+
+    monkeypatch.setattr(module, "embed", embed)
+    return asked
+
+
+def test_a_trial_and_its_data_set_have_the_figures_of_the_ranker():
+    rows = evaluate(Lookup(), [ONE], protocol=PROTOCOL, step=7, seed=3)
+    assert [row["kind"] for row in rows] == ["trial", "dataset", "mean"]
+    scores = score(VECTORS[:10], VECTORS[10:], Ids.of(SAMPLES[:10]), Ids.of(SAMPLES[10:]))
+    for row in rows:
+        found = {name: row[name] for name in ("R1", "R5", "R10", "mAP", "mINP")}
+        assert list(found.values()) == [*scores.cmc[[0, 4, 9]], scores.mAP, scores.mINP]
+        assert (row["fingerprint"], row["selection"], row["step"], row["seed"]) == (fingerprint(PROTOCOL), "last", 7, 3)
+    assert (rows[0]["num_query"], rows[0]["num_gallery"], rows[0]["num_valid"]) == (10, 30, 10)
+    assert "R1_std" not in rows[1]
+
+
+def test_several_trials_become_mean_and_spread():
+    trials = evaluate(Lookup(), [TWO], protocol=PROTOCOL)
+    first, second, dataset, _ = trials
+    assert (first["trial"], second["trial"]) == (0, 1)
+    assert dataset["mAP"] == pytest.approx((first["mAP"] + second["mAP"]) / 2)
+    assert dataset["mAP_std"] == pytest.approx(np.std([first["mAP"], second["mAP"]], ddof=1))
+    assert dataset["num_trials"] == 2
+
+
+def test_each_picture_is_embedded_once_a_side(embedded):
+    evaluate(Lookup(), [TWO], protocol=PROTOCOL)
+    assert [len(paths) for paths in embedded] == [40]
+    embedded.clear()
+    evaluate(Lookup(asymmetric=True), [TWO], protocol=PROTOCOL)
+    assert [sorted(set(paths)) == sorted(paths) for paths in embedded] == [True, True]
+    assert [len(paths) for paths in embedded] == [20, 30]
+
+
+def test_an_asymmetric_method_has_its_gallery_encoded_its_own_way():
+    row = evaluate(Lookup(asymmetric=True), [ONE], protocol=PROTOCOL)[0]
+    other = np.ascontiguousarray(VECTORS[10:, ::-1])
+    assert row["mAP"] == score(VECTORS[:10], other, Ids.of(SAMPLES[:10]), Ids.of(SAMPLES[10:])).mAP
+    classes = [sample.pid for sample in SAMPLES]
+    row = evaluate(Lookup(asymmetric=True), [CLASSES], protocol=PROTOCOL)[0]
+    other = np.ascontiguousarray(VECTORS[:, ::-1])
+    assert row["MAP@R"] == retrieval(VECTORS, classes, other, classes, skip_same_index=True)["MAP@R"]
+
+
+def test_retrieval_sets_have_their_own_figures_and_their_own_mean():
+    rows = evaluate(Lookup(), [ONE, CLASSES], protocol=PROTOCOL)
+    expected = retrieval(VECTORS, [sample.pid for sample in SAMPLES], ks=(1, 10))
+    row = rows[3]
+    assert (row["dataset"], row["metric"]) == ("classes", "retrieval")
+    assert {name: row[name] for name in expected} == expected
+    assert [(row["metric"], row["num_datasets"]) for row in rows if row["kind"] == "mean"] == [
+        ("reid", 1),
+        ("retrieval", 1),
+    ]
+
+
+def test_sources_are_scored_and_left_out_of_the_mean():
+    rows = evaluate(Lookup(), [ONE, TWO], protocol=PROTOCOL, role={"one": "source"})
+    assert [row["role"] for row in rows] == ["source", "source", "target", "target", "target", "target"]
+    assert rows[-1]["mAP"] == rows[-2]["mAP"]
+
+
+def test_intervals_hold_the_figure_and_repeat():
+    rows = evaluate(Lookup(), [TWO, CLASSES], protocol=PROTOCOL, bootstrap=200)
+    again = evaluate(Lookup(), [TWO, CLASSES], protocol=PROTOCOL, bootstrap=200)
+    assert rows == again
+    for row, names in ((rows[0], ("R1", "mAP")), (rows[2], ("R1", "mAP")), (rows[3], ("R@1", "MAP@R"))):
+        for name in names:
+            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+
+
+def test_the_method_goes_back_to_training():
+    method = Lookup().train()
+    evaluate(method, [ONE], protocol=PROTOCOL)
+    assert method.training
+
+
+def test_what_cannot_be_scored_is_refused_by_name():
+    with pytest.raises(ValueError, match="found no data set"):
+        evaluate(Lookup(), [], protocol=PROTOCOL)
+    with pytest.raises(ValueError, match="bare has no trial"):
+        evaluate(Lookup(), [Dataset("bare", "/data", SAMPLES, (), CARD)], protocol=PROTOCOL)
+    with pytest.raises(ValueError, match="one has the role judge"):
+        evaluate(Lookup(), [ONE], protocol=PROTOCOL, role={"one": "judge"})
+    strangers = Dataset("strangers", "/data", (), [Trial(SAMPLES[:1], SAMPLES[1:5])], CARD)
+    with pytest.raises(ValueError, match=r"strangers, trial 0: .* no identity is on both sides"):
+        evaluate(Lookup(), [strangers], protocol=PROTOCOL)
+
+
+def test_a_real_protocol_describes_the_sets():
+    protocol = describe([], [ONE, CLASSES])
+    rows = evaluate(Lookup(), [ONE], protocol=protocol)
+    assert rows[0]["fingerprint"] == fingerprint(protocol)
