@@ -64,7 +64,9 @@ class Encoder(nn.Module):
         # In the state, so that a checkpoint scores the same whatever the defaults are by then.
         self.register_buffer("mean", _per_channel(mean))
         self.register_buffer("std", _per_channel(std))
-        self._recipe = f"{backbone}, weights {weights}, last stride {last_stride}, {pooling}, neck {neck}"
+        parts = [backbone, f"weights {weights}", f"last stride {last_stride}", f"{pooling} pooling"]
+        parts += ["instance norm"] * instance_norm + ["frozen BatchNorm"] * freeze_bn + ["no neck"] * (not neck)
+        self._recipe = ", ".join(parts)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W), uint8 or float in 0..1, RGB, in either memory format -> two (B, dim) float32, also under
