@@ -32,7 +32,9 @@ def save(path: str | Path, content: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         kept = "the checkpoint before it is kept" if path.exists() else "there was none before it"
-        raise OSError(f"checkpoint: {path} could not be written ({_first_line(error)}); {kept}. Is the disk full?") from error
+        raise OSError(
+            f"checkpoint: {path} could not be written ({_first_line(error)}); {kept}. Is the disk full?"
+        ) from error
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -305,7 +305,14 @@ def _number(value: Any) -> float | None:
 
 
 def _kind(default: Any) -> str:
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", list: "a list", tuple: "a list"}
+    names = {
+        bool: "True or False",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        tuple: "a list",
+    }
     return f"{names.get(type(default), type(default).__name__)}, such as {default!r}"
 
 

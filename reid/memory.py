@@ -32,7 +32,9 @@ class CrossBatch:
         if self.mode not in MODES:
             raise ValueError(f"MEMORY.MODE: no {self.mode}; there are {', '.join(MODES)}")
         if self.size < 1 or self.start_step < 0:
-            raise ValueError(f"MEMORY: SIZE is {self.size}, START_STEP {self.start_step}; expected 1 or more, 0 or more")
+            raise ValueError(
+                f"MEMORY: SIZE is {self.size}, START_STEP {self.start_step}; expected 1 or more, 0 or more"
+            )
         if not 0 <= self.momentum < 1:
             raise ValueError(f"MEMORY.MOMENTUM is {self.momentum}; expected 0 (XBM) up to, not including, 1")
 
@@ -46,6 +48,10 @@ class EmbeddingQueue(nn.Module):
     Source: Wang et al. 2020, Cross-Batch Memory for Embedding Learning. Deviation: the queue is read before the batch
     is pushed, so that an anchor never meets itself in it.
     """
+
+    units: Tensor
+    norms: Tensor
+    labels: Tensor
 
     def __init__(self, size: int, dim: int):
         super().__init__()

@@ -29,18 +29,27 @@ def seed(value: int) -> None:
 
 
 def device(name: str) -> torch.device:
-    """The device of a config's DEVICE; says in the log where `auto` ended."""
-    if name != "auto":
+    """The device of a config's DEVICE. Raises ValueError for a GPU that is not there."""
+    if name == "auto":
+        return (
+            torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            if torch.cuda.is_available()
+            else torch.device("cpu")
+        )
+    try:
         chosen = torch.device(name)
-        if chosen.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"DEVICE is {name} and torch finds no CUDA device; use DEVICE cpu, or auto")
-    elif torch.cuda.is_available():
-        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    else:
-        chosen = torch.device("cpu")
-    threads = f", {torch.get_num_threads()} threads" if chosen.type == "cpu" else ""
-    log.info("device: %s%s%s", chosen, threads, "" if name != "auto" or chosen.type == "cuda" else " (no GPU found)")
+    except RuntimeError:
+        raise ValueError(f"DEVICE is {name}; expected auto, cpu, cuda or cuda:N") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"DEVICE is {name} and torch finds no CUDA device; use DEVICE cpu, or auto")
     return chosen
+
+
+def describe(device: torch.device) -> str:
+    """The device for the log: what it is called, or that it is a CPU and with how many threads."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)}), {world()} process(es)"
+    return f"{device} ({torch.get_num_threads()} threads{'' if torch.cuda.is_available() else '; no GPU found'})"
 
 
 def random_state() -> dict[str, Any]:
@@ -66,7 +75,9 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     random.setstate(state["python"])
     kept = state["numpy"]
-    np.random.set_state(("MT19937", kept["key"].numpy().astype(np.uint32), kept["pos"], kept["has_gauss"], kept["gauss"]))
+    np.random.set_state(
+        ("MT19937", kept["key"].numpy().astype(np.uint32), kept["pos"], kept["has_gauss"], kept["gauss"])
+    )
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
 

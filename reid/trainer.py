@@ -100,10 +100,10 @@ def train(
                 desc=f"epoch {progress.epoch + 1}/{epochs}",
                 total=len(loader),
                 initial=progress.batch,
-                disable=not run.writes,
-                mininterval=0.5,
+                disable=None if run.writes else True,  # None: a bar only where somebody watches
                 leave=False,
             )
+            shown: dict[str, str] = {}
             waiting_since = time.perf_counter()
             for batch in bar:
                 if progress.step >= last_step:
@@ -135,14 +135,18 @@ def train(
                     run.append("metrics.jsonl", [{"step": progress.step, "epoch": progress.epoch, **row}])
                     seconds = {"data_s": started - waiting_since, "step_s": time.perf_counter() - started}
                     board.add({**row, **seconds}, progress.step)
-                    bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()})
+                    shown = {name: f"{value:.3f}" for name, value in values.items()}
+                    bar.set_postfix(shown)
                 if checkpoint_steps and progress.step % checkpoint_steps == 0:
                     save_last()
                 if signals:
                     save_last()
                     name = signal.Signals(signals[0]).name
-                    raise runtime.InterruptedRun(signals[0], f"{name} at step {progress.step}: saved; go on with --resume")
+                    raise runtime.InterruptedRun(
+                        signals[0], f"{name} at step {progress.step}: saved; go on with --resume"
+                    )
                 waiting_since = time.perf_counter()
+            runtime.log.info("epoch %d/%d, step %d: %s", progress.epoch + 1, epochs, progress.step, shown)
             progress.epoch = epochs if progress.step >= last_step else progress.epoch + 1
             progress.batch = 0
             if progress.epoch == epochs or (test_every and progress.epoch % test_every == 0):
@@ -173,7 +177,9 @@ def _restore(
 
 
 def _non_finite(losses: dict[str, Tensor], batch: Batch, run: runtime.RunFolder) -> NonFiniteLoss:
-    bad = [f"{name} is {value.item()}" for name, value in losses.items() if not value.isfinite()] or ["their sum is not"]
+    bad = [f"{name} is {value.item()}" for name, value in losses.items() if not value.isfinite()] or [
+        "their sum is not"
+    ]
     kept = f"{run / 'model_last.pth'} is kept" if (run / "model_last.pth").exists() else "no checkpoint was written yet"
     return NonFiniteLoss(
         f"step {batch.step}: {', '.join(bad)}; {kept}. Lower SOLVER.LR or set SOLVER.CLIP_GRAD. "

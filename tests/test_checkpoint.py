@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_rest(tmp_path, monkeypatc
     assert [p.name for p in tmp_path.iterdir()] == ["model.pth"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full exists on Linux only")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full exists on Linux only")
 def test_a_really_full_device_is_one_clear_error(tmp_path, monkeypatch):
     path = tmp_path / "model.pth"
     checkpoint.save(path, {"step": 1})
@@ -78,7 +79,7 @@ def test_other_files_and_versions_are_refused(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="0 bytes"):
         checkpoint.load(path)
-    with pytest.raises(FileNotFoundError, match="nothing.pth"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pth"):
         checkpoint.load(tmp_path / "nothing.pth")
 
 

@@ -95,11 +95,9 @@ def test_yaml_number_without_a_dot_is_a_number(tmp_path):
 
 def test_overrides_reach_into_lists_and_free_blocks():
     losses = "[{NAME: softmax}, {NAME: triplet, MARGIN: 0.3}]"
-    cfg = config.load(
-        None,
-        ["LOSSES", losses, "LOSSES.1.MARGIN", "0.5", "LOSSES.1.FEATURE", "after", "METHOD.TEMPERATURE", "0.1"]
-        + ["DATASETS.SOURCES", "[a, b]", "DATASETS.SOURCES.1", "{NAME: folder}", "DATASETS.SOURCES.1.PATH", "'x'"],
-    )
+    words = ["LOSSES", losses, "LOSSES.1.MARGIN", "0.5", "LOSSES.1.FEATURE", "after", "METHOD.TEMPERATURE", "0.1"]
+    words += ["DATASETS.SOURCES", "[a, b]", "DATASETS.SOURCES.1", "{NAME: folder}", "DATASETS.SOURCES.1.PATH", "'x'"]
+    cfg = config.load(None, words)
     assert cfg.LOSSES[1] == {"NAME": "triplet", "MARGIN": 0.5, "FEATURE": "after"}
     assert cfg.METHOD.TEMPERATURE == 0.1
     assert cfg.DATASETS.SOURCES == ["a", {"NAME": "folder", "PATH": "x"}]
@@ -143,7 +141,7 @@ def test_wrong_override_is_one_clear_line(overrides, message):
 
 def test_output_dir_follows_the_configs_path(tmp_path):
     path = write(tmp_path, "configs/dimn/own.yaml", "SEED: 1\n")
-    assert config.load(path).OUTPUT_DIR == str(Path("runs", "dimn", "own"))
+    assert Path(config.load(path).OUTPUT_DIR) == Path("runs", "dimn", "own")
     assert config.load(path, ["OUTPUT_DIR", "elsewhere"]).OUTPUT_DIR == "elsewhere"
 
 
@@ -165,8 +163,7 @@ def test_loaded_config_is_frozen():
 
 def test_every_key_is_read_by_build():
     """A key nothing reads would be a setting that silently does nothing."""
-    text = "".join(p.read_text() for p in Path("reid/build").glob("*.py")) if Path("reid/build").is_dir() else ""
-    text = text or Path("reid/build.py").read_text()
+    text = "".join(path.read_text() for path in Path("reid/build").glob("*.py"))
     whole_blocks = ("MEMORY", "METHOD", "SAMPLER")  # handed on as they are
     keys = [k for k in config._leaves(config._plain(config.defaults())) if k.partition(".")[0] not in whole_blocks]
     unread = [key for key in keys if f"cfg.{key}" not in text and f"solver.{key.rpartition('.')[2]}" not in text]

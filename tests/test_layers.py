@@ -22,7 +22,11 @@ def place(module: str) -> tuple[int, str]:
     for layer, rooms in enumerate(LAYERS):
         for room in rooms:
             name = room.removesuffix(".*")
-            inside = module.startswith(f"{name}.") if room.endswith(".*") else module == name or module.startswith(f"{name}.")
+            inside = (
+                module.startswith(f"{name}.")
+                if room.endswith(".*")
+                else module == name or module.startswith(f"{name}.")
+            )
             length = len(name) + room.endswith(".*")
             if inside and length > best[2] and (name != "reid" or module == "reid"):
                 best = (layer, room, length)

@@ -25,7 +25,10 @@ def test_cosine_falls_from_one_to_zero_and_constant_stays():
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_groups_have_their_own_rate_and_decay(name):
     one, two = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
-    groups = [{"name": "encoder", "params": [one]}, {"name": "proxies", "params": [two], "lr_factor": 100.0, "weight_decay": 0.0}]
+    groups = [
+        {"name": "encoder", "params": [one]},
+        {"name": "proxies", "params": [two], "lr_factor": 100.0, "weight_decay": 0.0},
+    ]
     made = optim.optimizer(groups, name=name, lr=0.01, weight_decay=0.1)
     assert optim.set_lr(made, 0.5) == pytest.approx(0.005)
     assert [g["lr"] for g in made.param_groups] == pytest.approx([0.005, 0.5])

@@ -25,7 +25,7 @@ def main() -> None:
 
     with runtime.errors_in_one_line():
         cfg = config.load(args.config, args.overrides) if args.config else None
-        runs.test(cfg, args.weights, args.overrides)
+        runs.score(cfg, args.weights, args.overrides)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     if args.num_gpus > 1:
-        words = [word for word in sys.argv[1:]]
+        words = sys.argv[1:]
         at = next(i for i, word in enumerate(words) if word.startswith("--num-gpus"))
         del words[at : at + (1 if "=" in words[at] else 2)]
         print(f"torchrun --nproc-per-node {args.num_gpus} tools/train_net.py {' '.join(words)}")
@@ -34,7 +34,7 @@ def main() -> None:
     with runtime.errors_in_one_line():
         cfg = config.load(args.config, args.overrides)
         if args.eval_only:
-            runs.test(cfg, Path(cfg.OUTPUT_DIR, "model_final.pth"))
+            runs.score(cfg, Path(cfg.OUTPUT_DIR, "model_final.pth"))
         else:
             runs.train(cfg, resume=args.resume)
 

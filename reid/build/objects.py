@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from reid import config, optim, runtime
+from reid import optim, runtime
 from reid.build.registry import find, make
 from reid.data import records
 from reid.data.loader import Loader
@@ -109,10 +109,12 @@ def losses(cfg: CfgNode, *, num_classes: int, dim: int) -> list[Term]:
         block = {"NAME": entry} if isinstance(entry, str) else dict(entry)
         if "NAME" not in block:
             raise ValueError(f"LOSSES: an entry is {entry!r}; expected {{NAME: ..., WEIGHT: ..., OPTION: ...}}")
-        common = {key.lower(): block.pop(key) for key in frame if key in block}
+        common: dict[str, Any] = {key.lower(): block.pop(key) for key in frame if key in block}
         loss = make("losses", block, num_classes=num_classes, dim=dim)
         if "feature" in common and not isinstance(loss, PairLoss):
-            raise ValueError(f"losses.{block['NAME']}: FEATURE is for pair losses; a class loss takes the feature after the neck")
+            raise ValueError(
+                f"losses.{block['NAME']}: FEATURE is for pair losses; a class loss takes the feature after the neck"
+            )
         same = sum(term.name.rstrip("0123456789") == block["NAME"] for term in terms)
         terms.append(Term(block["NAME"] + (str(same + 1) if same else ""), loss, **common))
     return terms
@@ -129,7 +131,9 @@ def method(cfg: CfgNode, *, num_classes: int, num_samples: int, weights: str | N
     taken = inspect.signature(find("methods", cfg.METHOD.NAME)).parameters
     for key, given in (("losses", cfg.LOSSES), ("memory", memory)):
         if given and key not in taken:
-            raise ValueError(f"methods.{cfg.METHOD.NAME} takes no {key.upper()}: it brings its own; leave them out of the config")
+            raise ValueError(
+                f"methods.{cfg.METHOD.NAME} takes no {key.upper()}: it brings its own; leave them out of the config"
+            )
     built = make(
         "methods",
         cfg.METHOD,

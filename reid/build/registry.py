@@ -14,9 +14,8 @@ from typing import Any
 from reid import config
 
 # Given by this file to whatever constructor asks for them; never options of a config.
-INJECTED = frozenset(
-    "root check_counts classes domains camids batch_size seed num_classes num_samples dim encoder losses memory".split()
-)
+INJECTED = frozenset({"encoder", "losses", "memory", "num_classes", "num_samples", "dim"})
+INJECTED |= {"root", "check_counts", "classes", "domains", "camids", "batch_size", "seed"}
 
 
 def names(folder: str) -> list[str]:
@@ -61,9 +60,13 @@ def make(folder: str, block: dict[str, Any], **injected: Any) -> Any:
         if key == "NAME":
             continue
         if key not in known:
-            raise ValueError(f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}")
+            raise ValueError(
+                f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}"
+            )
         default = known[key].default
-        arguments[known[key].name] = config.coerce(value, None if default is inspect.Parameter.empty else default, f"{where}.{key}")
+        arguments[known[key].name] = config.coerce(
+            value, None if default is inspect.Parameter.empty else default, f"{where}.{key}"
+        )
     missing = [key for key, p in known.items() if p.default is inspect.Parameter.empty and p.name not in arguments]
     if missing:
         raise ValueError(f"{where}: option {', '.join(missing)} is needed; it takes {_signature(known)}")

@@ -53,23 +53,26 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     _check_pictures([*source_sets, *validation], targets)
     runtime.seed(cfg.SEED)
     method = objects.method(cfg, num_classes=train_set.num_classes, num_samples=len(train_set))
-
-    run.open(config.dump(cfg))
+    optimizer, schedule = objects.optimizer(cfg, method), objects.schedule(cfg, batches)
+    loader = objects.loader(cfg, train_set, batches)
     device = runtime.device(cfg.DEVICE)
-    method.to(device)
     rules = protocol.describe(source_sets, targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
+    scorer = _Scorer(cfg, method, targets, validation, run, rules, device)
+
+    # Everything that can be refused has been: from here on there is a run.
+    run.open(config.dump(cfg))
+    method.to(device)
     _say(source_sets, "sources")
     _say(targets, "targets")
-    plan = f"{objects.num_steps(cfg, batches):,} steps; run folder {run.path}"
+    plan = f"{objects.num_steps(cfg, batches):,} steps on {runtime.describe(device)}; run folder {run.path}"
     for line in (*sources.describe(batches, train_set), repr(method), plan):
         runtime.log.info("%s", line)
 
-    scorer = _Scorer(cfg, method, targets, validation, run, rules, device)
     trainer.train(
         method,
-        objects.loader(cfg, train_set, batches),
-        objects.optimizer(cfg, method),
-        objects.schedule(cfg, batches),
+        loader,
+        optimizer,
+        schedule,
         run,
         device=device,
         epochs=cfg.SOLVER.EPOCHS,
@@ -97,7 +100,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     return scorer.rows
 
 
-def test(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Sequence[str] = ()) -> Rows:
+def score(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Sequence[str] = ()) -> Rows:
     """Scores the checkpoint `weights` on the targets of `cfg`, or an untrained method where there is none.
 
     cfg: None takes the checkpoint's own, with `overrides` on top. A checkpoint needs none of its sources on disk.
@@ -128,11 +131,13 @@ def test(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Sequ
         folder = Path(weights or "").parent
     _check_pictures([], targets)
     run = runtime.RunFolder(folder / "test")
-    run.open(config.dump(cfg))
     device = runtime.device(cfg.DEVICE)
+    scorer = _Scorer(cfg, method, targets, [], run, rules, device)
+    run.open(config.dump(cfg))
     method.to(device)
     _say(targets, "targets")
-    scorer = _Scorer(cfg, method, targets, [], run, rules, device)
+    for line in (repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
+        runtime.log.info("%s", line)
     scorer.score_targets(content["progress"]["step"] if content else 0)
     runtime.leave_processes()
     return scorer.rows
@@ -174,8 +179,8 @@ class _Scorer:
         if self.selection == "source_val":
             rows = self.evaluate(self.validation, step=step, role={d.name: "source" for d in self.validation})
             self.run.append("results.jsonl", rows)
-            return _mean([row for row in rows if row["kind"] == "dataset"])
-        return _mean([row for row in self.rows if row["kind"] == "dataset"]) if self.selection == "oracle" else None
+            return _mean(rows)
+        return _mean(self.rows) if self.selection == "oracle" else None
 
     def score_targets(self, step: int) -> None:
         self.rows = self.evaluate(self.targets, step=step)
@@ -184,7 +189,9 @@ class _Scorer:
 
 
 def _mean(rows: Rows) -> float:
-    return sum(row.get("mAP", row.get("MAP@R", 0.0)) for row in rows) / len(rows)
+    """The mean over data sets of mAP, or of MAP@R where a set is scored as retrieval."""
+    values = [float(row["mAP"] if "mAP" in row else row["MAP@R"]) for row in rows if row["kind"] == "dataset"]
+    return sum(values) / len(values)
 
 
 def _saved(cfg: CfgNode, run: runtime.RunFolder, resume: bool) -> dict[str, Any] | None:
@@ -228,7 +235,9 @@ def _check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) 
     problems = records.broken({sample.path: sample for sample in samples}.values())
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise ValueError(f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists")
+        raise ValueError(
+            f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists"
+        )
 
 
 def _say(datasets: Sequence[Dataset], role: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,8 @@ class Baseline(Method):
     Source: Luo et al. 2019, Bag of Tricks; the memory is Wang et al. 2020 (XBM).
     """
 
+    encoder: Encoder
+
     def __init__(
         self,
         encoder: Encoder,
@@ -50,9 +52,8 @@ class Baseline(Method):
         remembered = {term.feature for term in losses if isinstance(term.loss, PairLoss)} if memory else set()
         if memory and not remembered:
             raise ValueError("MEMORY.SIZE is set and no loss is a pair loss; add one to LOSSES, or set MEMORY.SIZE 0")
-        self.queues = nn.ModuleDict(
-            {name: EmbeddingQueue(memory.size, encoder.dim) for name in FEATURES if memory and name in remembered}
-        )
+        queues = {name: EmbeddingQueue(memory.size, encoder.dim) for name in FEATURES if memory and name in remembered}
+        self.queues: Mapping[str, EmbeddingQueue] = nn.ModuleDict(queues)  # type: ignore[assignment]
         self.key_encoder: Encoder | None = None
         if memory and memory.momentum > 0:
             self.key_encoder = copy.deepcopy(encoder).requires_grad_(False)
@@ -94,14 +95,10 @@ class Baseline(Method):
         return torch.cat([query[:, :-2], query[:, -1:], query[:, -2:-1]], dim=1)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        groups: list[dict[str, Any]] = [{"name": "encoder", "params": list(self.encoder.parameters())}]
+        groups: list[dict[str, Any]] = [{"name": "encoder", "params": _trainable(self.encoder)}]
         for term in self.terms:
-            group = {"name": term.name, "params": list(term.loss.parameters()), "lr_factor": term.lr_factor}
-            if term.weight_decay is not None:
-                group["weight_decay"] = term.weight_decay
-            groups.append(group)
-        for group in groups:
-            group["params"] = [p for p in group["params"] if p.requires_grad]
+            decay = {} if term.weight_decay is None else {"weight_decay": term.weight_decay}
+            groups.append({"name": term.name, "params": _trainable(term.loss), "lr_factor": term.lr_factor, **decay})
         return [group for group in groups if group["params"]]
 
     def _pair_losses(self, term: Term, loss: PairLoss, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -148,3 +145,7 @@ class Baseline(Method):
                 features = dict(zip(FEATURES, self.key_encoder(batch.images), strict=True))
         kept = {name: features[name].detach() for name in self.queues}
         return {**kept, "classes": batch.classes, "domains": batch.domains, "indices": batch.indices}
+
+
+def _trainable(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]

@@ -48,7 +48,9 @@ def test_value_and_gradient_equal_the_slow_loop(margin, gamma, seed):
 def test_value_equals_pytorch_metric_learning():
     x, classes = problem(5)
     expected = losses.CircleLoss(m=0.4, gamma=80)(x.detach(), classes)
-    assert Circle(margin=0.4, gamma=80.0)(Pairs.within(F.normalize(x), classes)).item() == pytest.approx(expected.item())
+    assert Circle(margin=0.4, gamma=80.0)(Pairs.within(F.normalize(x), classes)).item() == pytest.approx(
+        expected.item()
+    )
 
 
 def test_the_worked_example_of_one_anchor():

@@ -1,0 +1,87 @@
+"""The folder is the registry: names, options, and what a wrong one is answered with."""
+
+import inspect
+
+import pytest
+
+from reid import config
+from reid.build import objects, registry
+
+
+def test_files_are_the_names_and_helpers_are_not():
+    assert {"circle", "softmax", "triplet"} <= set(registry.names("losses"))
+    assert {"market1501", "pku_reid", "folder", "omniglot", "grocery_store"} <= set(registry.names("data/datasets"))
+    for folder in ("losses", "methods", "data/datasets", "data/samplers"):
+        names = registry.names(folder)
+        assert names == sorted(names)
+        assert not [name for name in names if name.startswith("_")]
+
+
+@pytest.mark.parametrize("folder", ["losses", "methods", "data/datasets", "data/samplers"])
+def test_every_file_makes_one_thing_public_with_plain_options(folder):
+    for name in registry.names(folder):
+        for parameter in registry.options(registry.find(folder, name)).values():
+            assert parameter.kind is not inspect.Parameter.VAR_KEYWORD, f"{folder}/{name}"
+
+
+def test_options_are_made_of_the_kind_of_their_default():
+    loss = registry.make("losses", {"NAME": "circle", "MARGIN": 1, "GAMMA": "6e1"}, num_classes=3, dim=2)
+    assert (loss.margin, loss.gamma) == (1.0, 60.0)
+    assert isinstance(loss.margin, float)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {"NAME": "circle", "GAMA": 1},
+            r"losses\.circle: no option GAMA; did you mean GAMMA\?; it takes MARGIN \(0\.25\), GAMMA",
+        ),
+        ({"NAME": "circel"}, r"losses: no circel; did you mean circle\?; there are circle, "),
+        ({"NAME": "circle", "MARGIN": "wide"}, r"losses\.circle\.MARGIN is 'wide'"),
+        ({"NAME": "triplet", "DISTANCE": "manhattan"}, r"losses\.triplet: DISTANCE: no manhattan"),
+        ({"NAME": "softmax", "NUM_CLASSES": 3}, "no option NUM_CLASSES"),
+        ({"NAME": "_helper"}, "no _helper"),
+    ],
+)
+def test_wrong_block_is_one_clear_line(block, message):
+    with pytest.raises(ValueError, match=message) as error:
+        registry.make("losses", block, num_classes=3, dim=2)
+    assert "\n" not in str(error.value)
+
+
+def test_needed_option_is_asked_for():
+    with pytest.raises(ValueError, match=r"datasets\.folder: option PATH is needed"):
+        registry.make("data/datasets", {"NAME": "folder"}, root=".")
+
+
+def terms(losses: str):
+    return objects.losses(config.load(None, ["LOSSES", losses]), num_classes=4, dim=3)
+
+
+def test_losses_carry_their_frame_and_equal_names_are_told_apart():
+    made = terms(
+        "[{NAME: triplet, WEIGHT: 2, FEATURE: after}, triplet, {NAME: softmax, LR_FACTOR: 10, WEIGHT_DECAY: 0}]"
+    )
+    assert [t.name for t in made] == ["triplet", "triplet2", "softmax"]
+    assert (made[0].weight, made[0].feature, made[1].feature) == (2, "after", "before")
+    assert (made[2].lr_factor, made[2].weight_decay) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        ("[{MARGIN: 1}]", "an entry is {'MARGIN': 1}"),
+        ("[{NAME: softmax, FEATURE: before}]", "FEATURE is for pair losses"),
+        ("[{NAME: triplet, FEATURE: middle}]", "no FEATURE middle; there are before, after"),
+    ],
+)
+def test_wrong_losses_are_refused(losses, message):
+    with pytest.raises(ValueError, match=message):
+        terms(losses)
+
+
+def test_memory_without_a_pair_loss_is_refused():
+    cfg = config.load(None, ["MODEL.BACKBONE.NAME", "tiny", "LOSSES", "[softmax]", "MEMORY.SIZE", "8"])
+    with pytest.raises(ValueError, match="no loss is a pair loss"):
+        objects.method(cfg, num_classes=4, num_samples=10)

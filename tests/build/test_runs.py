@@ -1,0 +1,288 @@
+"""Whole runs on the tiny world: what a run leaves behind, how it goes on, how it ends, and what it refuses to begin."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from reid import checkpoint, config, optim, runtime, trainer
+from reid.build import objects, runs
+
+SOURCES = "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]"
+TARGETS = "[{NAME: folder, PATH: target}]"
+WORLD = [
+    "DATASETS.SOURCES",
+    SOURCES,
+    "DATASETS.TARGETS",
+    TARGETS,
+    "MODEL.BACKBONE.NAME",
+    "tiny",
+    "INPUT.SIZE",
+    "[32, 16]",
+]
+WORLD += ["INPUT.PAD", "2", "DATALOADER.BATCH_SIZE", "16", "DATALOADER.WORKERS", "0", "LOSSES", "[softmax, triplet]"]
+WORLD += [
+    "SOLVER.EPOCHS",
+    "2",
+    "SOLVER.LOG_STEPS",
+    "1",
+    "DEVICE",
+    "cpu",
+    "MEMORY.SIZE",
+    "40",
+    "MODEL.INSTANCE_NORM",
+    "true",
+]
+
+
+@pytest.fixture
+def cfg(tiny_world, tmp_path):
+    def make(*overrides: str, folder: str = "run"):
+        return config.load(
+            None, [*WORLD, "DATASETS.ROOT", str(tiny_world), "OUTPUT_DIR", str(tmp_path / folder), *overrides]
+        )
+
+    return make
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def assert_equal_runs(one: Path, other: Path):
+    a, b = (checkpoint.load(p / "model_last.pth") for p in (one, other))
+    assert a["model"].keys() == b["model"].keys()
+    for key, value in a["model"].items():
+        assert torch.equal(value, b["model"][key]) if isinstance(value, torch.Tensor) else value == b["model"][key], key
+    assert str(a["optimizer"]) == str(b["optimizer"])
+    for name in ("metrics.jsonl", "results.jsonl"):
+        assert (one / name).read_text() == (other / name).read_text(), name
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours catches it."""
+
+
+@pytest.fixture
+def die_at(monkeypatch):
+    def arm(step: int):
+        steps = iter(range(10**6))
+        real = optim.set_lr
+
+        def set_lr(*args):
+            if next(steps) == step:
+                raise Killed
+            return real(*args)
+
+        monkeypatch.setattr(optim, "set_lr", set_lr)
+
+    yield arm
+    monkeypatch.undo()
+
+
+def test_a_run_leaves_what_it_promises(cfg, tmp_path):
+    rows = runs.train(cfg("TEST.EVERY", "1"))
+    run = tmp_path / "run"
+    names = {p.name for p in run.iterdir()}
+    expected = {"config.yaml", "environment.txt", "log.txt", "metrics.jsonl", "results.jsonl"}
+    assert expected | {"model_last.pth", "model_final.pth"} <= names
+    assert "model_best.pth" not in names
+    assert len(lines(run / "metrics.jsonl")) == 20
+    results = lines(run / "results.jsonl")
+    assert results[-len(rows) :] == rows
+    assert [r["step"] for r in results if r["kind"] == "mean"] == [10, 20]
+    assert {r["kind"] for r in rows} == {"trial", "dataset", "mean"}
+    assert config.parse((run / "config.yaml").read_text()).MEMORY.SIZE == 40
+    log = (run / "log.txt").read_text()
+    assert "source_a train 10 ids 80 imgs 2 cams" in log
+    assert "protocol" in log
+    content = checkpoint.load(run / "model_final.pth")
+    assert content["label_map"] == {"source_a": list(range(1, 11)), "source_b": list(range(1, 11))}
+
+
+def test_scoring_the_saved_weights_gives_the_runs_last_table(cfg, tmp_path):
+    trained = runs.train(cfg())
+    scored = runs.score(cfg(), tmp_path / "run" / "model_final.pth")
+    assert scored == trained
+    assert runs.score(None, tmp_path / "run" / "model_final.pth") == trained
+
+
+def test_checkpoint_is_scored_without_its_sources_on_disk(cfg, tmp_path, tiny_world):
+    trained = runs.train(cfg())
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "target").symlink_to(tiny_world / "target")
+    assert runs.score(None, tmp_path / "run" / "model_final.pth", ["DATASETS.ROOT", str(alone)]) == trained
+
+
+@pytest.mark.parametrize("step", [0, 3, 10, 14, 19])
+def test_killed_and_resumed_run_equals_an_unbroken_one(cfg, tmp_path, die_at, step):
+    options = ("SOLVER.CHECKPOINT_STEPS", "4", "TEST.EVERY", "1", "SOLVER.WARMUP_STEPS", "5")
+    runs.train(cfg(*options, folder="whole"))
+    die_at(step)
+    with pytest.raises(Killed):
+        runs.train(cfg(*options))
+    die_at(-1)
+    rows = runs.train(cfg(*options), resume=True)
+    assert rows[-1]["step"] == 20
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_signal_finishes_the_step_saves_and_the_run_goes_on(cfg, tmp_path, monkeypatch):
+    runs.train(cfg(folder="whole"))
+    steps = iter(range(100))
+    real = optim.set_lr
+
+    def set_lr(*args):
+        if next(steps) == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*args)
+
+    monkeypatch.setattr(optim, "set_lr", set_lr)
+    with pytest.raises(runtime.InterruptedRun, match="SIGTERM at step 7"):
+        runs.train(cfg())
+    monkeypatch.undo()
+    assert checkpoint.load(tmp_path / "run" / "model_last.pth")["progress"]["step"] == 7
+    runs.train(cfg(), resume=True)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_nan_stops_the_run_naming_the_loss_and_the_files(cfg, tmp_path, monkeypatch):
+    real = objects.find("losses", "triplet").forward
+    steps = iter(range(100))
+    monkeypatch.setattr(
+        objects.find("losses", "triplet"), "forward", lambda *a: real(*a) * (float("nan") if next(steps) == 5 else 1)
+    )
+    with pytest.raises(
+        trainer.NonFiniteLoss, match=r"step 3: triplet is nan; .*model_last\.pth is kept.*\.jpg"
+    ) as error:
+        runs.train(cfg("SOLVER.CHECKPOINT_STEPS", "2"))
+    assert "softmax is" not in str(error.value)
+    assert checkpoint.load(tmp_path / "run" / "model_last.pth")["progress"]["step"] == 2
+
+
+def test_infinite_gradient_stops_the_run_before_the_step(cfg, monkeypatch):
+    real = objects.find("losses", "softmax").forward
+    monkeypatch.setattr(objects.find("losses", "softmax"), "forward", lambda *a: (real(*a) * 1e-30) * 1e38 * 1e30)
+    with pytest.raises(trainer.NonFiniteLoss, match=r"gradient is (inf|nan)|softmax is inf"):
+        runs.train(cfg())
+
+
+def test_max_steps_ends_the_run_in_the_middle_of_an_epoch(cfg, tmp_path):
+    rows = runs.train(cfg("SOLVER.MAX_STEPS", "13"))
+    assert rows[-1]["step"] == 13
+    assert checkpoint.load(tmp_path / "run" / "model_final.pth")["progress"]["step"] == 13
+
+
+def test_source_validation_chooses_the_best_and_scores_the_targets_with_it(cfg, tmp_path):
+    rows = runs.train(cfg("TEST.SELECT", "source_val", "TEST.EVERY", "1", "TEST.HOLD_OUT", "0.3"))
+    results = lines(tmp_path / "run" / "results.jsonl")
+    validation = [r for r in results if r["dataset"] == "source_val" and r["kind"] == "dataset"]
+    assert [r["role"] for r in validation] == ["source"] * 2
+    best = checkpoint.load(tmp_path / "run" / "model_best.pth")["progress"]
+    assert best["best"] == max(r["mAP"] for r in validation)
+    assert {r["step"] for r in rows} == {best["step"]}
+    assert {r["selection"] for r in rows} == {"source_val"}
+    assert sum(map(len, checkpoint.load(tmp_path / "run" / "model_best.pth")["label_map"].values())) == 14
+
+
+def test_oracle_is_called_oracle_wherever_it_is_seen(cfg, tmp_path):
+    rows = runs.train(cfg("TEST.SELECT", "oracle", "TEST.EVERY", "1"))
+    assert {r["selection"] for r in rows} == {"oracle"}
+    assert "oracle" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_folder_of_another_run_is_refused(cfg, tmp_path):
+    runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    before = (tmp_path / "run" / "model_last.pth").read_bytes()
+    with pytest.raises(ValueError, match="already holds a run; go on with it by --resume"):
+        runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    with pytest.raises(ValueError, match=r"SOLVER\.LR was 0\.00035, is 0\.1"):
+        runs.train(cfg("SOLVER.MAX_STEPS", "2", "SOLVER.LR", "0.1"), resume=True)
+    assert (tmp_path / "run" / "model_last.pth").read_bytes() == before
+
+
+def test_resuming_over_other_sources_shows_the_difference(cfg, tmp_path, tiny_world):
+    runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    fewer = tmp_path / "fewer"
+    for name in ("source_a", "source_b", "target"):
+        (fewer / name).mkdir(parents=True)
+        for part in (tiny_world / name).iterdir():
+            (fewer / name / part.name).mkdir()
+            for file in part.iterdir():
+                if name != "source_b" or not file.name.startswith("0003"):
+                    os.link(file, fewer / name / part.name / file.name)
+    with pytest.raises(ValueError, match=r"9 ids of source_b, expected 10 as in the checkpoint \(missing: 3\)"):
+        runs.train(cfg("SOLVER.MAX_STEPS", "2", "DATASETS.ROOT", str(fewer)), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["DATASETS.TARGETS", "[]"], r"DATASETS\.TARGETS is empty"),
+        (["DATASETS.SOURCES", "[]"], r"DATASETS\.SOURCES is empty"),
+        (["DATASETS.TARGETS", "[market15O1]"], r"datasets: no market15O1; did you mean market1501\?"),
+        (["LOSSES", "[]"], "LOSSES is empty"),
+        (["DATALOADER.BATCH_SIZE", "18"], "18"),
+        (["DATALOADER.BATCH_SIZE", "96"], "20"),
+        (["TEST.SELECT", "best"], "no best; there are last, source_val, oracle"),
+        (["SOLVER.AMP", "int8"], "no int8; there are off, bf16, fp16"),
+        (["SOLVER.SCHEDULE", "poly"], "no poly; there are step, cosine, constant"),
+        (["MODEL.BACKBONE.NAME", "mobilnetv2_100"], "mobilenetv2_100"),
+        (["MODEL.BACKBONE.WEIGHTS", "nowhere.pth"], "nowhere.pth"),
+        (["METHOD", "{NAME: baseline, METRIK: cosine}"], r"no option METRIK; did you mean METRIC\?"),
+    ],
+)
+def test_bad_input_is_one_line_before_a_folder_is_made(cfg, tmp_path, overrides, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        runs.train(cfg(*overrides))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_broken_picture_is_named_before_the_run(cfg, tmp_path, tiny_world):
+    copy = tmp_path / "copy"
+    for name in ("source_a", "source_b", "target"):
+        (copy / name).mkdir(parents=True)
+        for part in (tiny_world / name).iterdir():
+            (copy / name / part.name).symlink_to(part)
+    train = copy / "source_a" / "bounding_box_train"
+    train.unlink()
+    train.mkdir()
+    for file in (tiny_world / "source_a" / "bounding_box_train").iterdir():
+        os.link(file, train / file.name)
+    broken = train / "0002_c1s1_000001_00.jpg"
+    broken.unlink()
+    broken.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"0002_c1s1_000001_00\.jpg"):
+        runs.train(cfg("DATASETS.ROOT", str(copy)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_checkpoint_of_another_model_is_refused_by_name(cfg, tmp_path):
+    runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    with pytest.raises(ValueError, match=r"does not fit this config's model: .*neck"):
+        runs.score(cfg("MODEL.NECK", "false"), tmp_path / "run" / "model_final.pth")
+
+
+def test_full_disk_keeps_the_checkpoint_before(cfg, tmp_path, monkeypatch):
+    runs.train(cfg("SOLVER.MAX_STEPS", "4", "SOLVER.CHECKPOINT_STEPS", "2", folder="whole"))
+    saves = iter(range(100))
+    real = os.fsync
+
+    def fsync(descriptor):
+        if next(saves) == 1:
+            raise OSError(28, "No space left on device")
+        return real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    options = ("SOLVER.MAX_STEPS", "4", "SOLVER.CHECKPOINT_STEPS", "2")
+    with pytest.raises(OSError, match="No space left"):
+        runs.train(cfg(*options))
+    monkeypatch.undo()
+    assert checkpoint.load(tmp_path / "run" / "model_last.pth")["progress"]["step"] == 2
+    runs.train(cfg(*options), resume=True)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
