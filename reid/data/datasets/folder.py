@@ -63,7 +63,8 @@ def load(
 def _form_of(place: Path) -> str:
     if place.is_file() or _csv_files(place):
         return "csv"
-    if (place / _market.PARTS[0]).is_dir() or (place / _market.PARTS[1]).is_dir() or records.images(place):
+    # A folder `query` alone may just as well hold class folders.
+    if any((place / part).is_dir() for part in _market.PARTS if part != "query") or records.images(place):
         return "market"
     return "classes"
 
