@@ -6,126 +6,199 @@ no (Q, G) matrix exists: tiles of scores go through one reused buffer, and only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reid.evaluation import counters
 from reid.evaluation.relevance import Relevance
 
 TIE = 1e-6  # scores this close are ties; relative above 1, because float32 resolves no better
-TILE = (1024, 4096)  # queries, gallery: 16 MB of scores; the product is within 3% of its best at this shape
-MAX_CELLS = 1 << 22  # (queries of a tile) x (largest class): bounds the tables below where one class is enormous
-PAIRS_AT_ONCE = 2048  # rows gathered at once for the matches' own scores: 4 MB a side at 512-d, measured fastest
+TILE = (1024, 4096)  # queries of all threads, gallery: 16 MB of scores; the product is within 3% of its best here
+FEWEST_ROWS = 128  # queries a thread has at least: below that the product slows down
+MAX_CELLS = 1 << 22  # (queries at once) x (largest class): bounds the tables where one class is enormous
 
-# counter(scores (B, N), thresholds (B, T), counts (B, T) int32) adds to counts how many scores of the row reach each
-# threshold. It may destroy the scores. Thresholds of a row fall, and +inf stands for none.
-Counter = Callable[[Tensor, Tensor, Tensor], None]
+Kept = TypeVar("Kept")
+Result = TypeVar("Result")
 
 
 class Ranks(NamedTuple):
-    """What one block of queries found.
+    """What some queries found.
 
-    rows: which queries. ranks: (B, M) int64, the 1-based ranks of each query's matches, rising; 0 where there is no more.
+    ranks: (B, M) int64, the 1-based ranks of each query's matches, rising; 0 where there is no more.
     tied: (B,) bool, a wrong picture ties with the best match.
     """
 
-    rows: slice
     ranks: NDArray[np.int64]
     tied: NDArray[np.bool_]
 
 
-def match_ranks(query: Tensor, gallery: Tensor, relevance: Relevance) -> Iterator[Ranks]:
-    """The ranks of every query's matches, block by block in order; a wrong picture that ties with a match is above it.
+def match_ranks(query: Tensor, gallery: Tensor, relevance: Relevance, keep: Callable[[Ranks], Kept]) -> list[Kept]:
+    """Ranks every query's matches; a wrong picture that ties with a match is above it.
 
-    query (Q, D), gallery (G, D): float32 or float16 on one device; scores are float32.
+    Args:
+        query, gallery: (Q, D), (G, D) float32 or float16 on one device; scores are float32. If they are one tensor, only
+            half of the scores are computed.
+        keep: what to keep of some queries' ranks; called for all queries, some at a time.
+    Returns:
+        What was kept, in the order of the queries.
     """
-    num_rows = max(1, min(TILE[0], relevance.num_query, MAX_CELLS // max(relevance.largest, 1)))
-    num_columns = min(TILE[1], relevance.num_gallery)
-    buffer = torch.empty(num_rows * num_columns, device=query.device)
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        counter = _counter(query.device, pool)
-        for start in range(0, relevance.num_query, num_rows):
-            rows = slice(start, min(start + num_rows, relevance.num_query))
-            yield _block(query[rows].float(), gallery, rows, relevance, buffer, num_columns, counter)
+    with _threads(query.device) as num_threads:
+        size = _rows_at_once(relevance, num_threads)
+        if query is gallery and relevance.num_query * relevance.largest <= MAX_CELLS:
+            ranks = _among_themselves(query, relevance, size, num_threads)
+            return [keep(ranks)]
+
+        def work(blocks: Iterator[slice]) -> list[tuple[int, Kept]]:
+            buffer = torch.empty(size * min(TILE[1], len(gallery)), device=query.device)
+            return [(rows.start, keep(_against(query[rows], gallery, rows, relevance, buffer))) for rows in blocks]
+
+        done = _share(work, _slices(len(query), size), num_threads)
+    return [kept for _, kept in sorted((pair for part in done for pair in part), key=lambda pair: pair[0])]
 
 
-def _block(
-    query: Tensor,
-    gallery: Tensor,
-    rows: slice,
-    relevance: Relevance,
-    buffer: Tensor,
-    num_columns: int,
-    counter: Counter,
-) -> Ranks:
-    columns, filled, match = (torch.from_numpy(x).to(query.device) for x in relevance.own_class(rows))
-    thresholds = _thresholds(_own_scores(query, gallery, columns, match))
+# ---- queries against a gallery
+
+
+def _against(query: Tensor, gallery: Tensor, rows: slice, relevance: Relevance, buffer: Tensor) -> Ranks:
+    own = _OwnClasses(relevance, rows, query.device)
+    thresholds = own.thresholds(query, gallery)
     counts = torch.zeros_like(thresholds, dtype=torch.int32)
-    own_rows, own_slots = filled.nonzero(as_tuple=True)
-    own_columns = columns[own_rows, own_slots]
-    for start in range(0, len(gallery), num_columns):
-        part = gallery[start : start + num_columns].float()
-        scores = buffer[: len(query) * len(part)].view(len(query), len(part))
-        torch.mm(query, part.T, out=scores)  # (B, N)
-        here = (own_columns >= start) & (own_columns < start + len(part))
-        scores[own_rows[here], own_columns[here] - start] = -torch.inf  # the query's own class is never a wrong picture
+    counter = counters.choose(query.device, thresholds.shape[1])
+    query = query.float()
+    for columns in _slices(len(gallery), TILE[1]):
+        scores = _product(query, gallery[columns], buffer)
+        own.hide(scores, columns)
         counter(scores, thresholds, counts)
-    num_above = counts[:, 1:].long()
-    ranks = num_above + torch.arange(1, num_above.shape[1] + 1, device=query.device)
+    return _ranks(thresholds, counts)
+
+
+# ---- pictures among themselves
+
+
+def _among_themselves(pictures: Tensor, relevance: Relevance, size: int, num_threads: int) -> Ranks:
+    """Scores are symmetric: only tiles on and above the diagonal are computed, and counted along both of their sides."""
+    blocks = _slices(len(pictures), size)
+    thresholds = torch.full((len(pictures), 1 + max(relevance.largest, 1)), torch.inf, device=pictures.device)
+
+    def set_thresholds(todo: Iterator[slice]) -> None:
+        for rows in todo:
+            found = _OwnClasses(relevance, rows, pictures.device).thresholds(pictures[rows], pictures)
+            thresholds[rows, : found.shape[1]] = found
+
+    def count(todo: Iterator[slice]) -> Tensor:
+        counts = torch.zeros_like(thresholds, dtype=torch.int32)
+        buffer = torch.empty(size * min(max(TILE[1], size), len(pictures)), device=pictures.device)
+        for rows in todo:
+            _count_from_diagonal(pictures, rows, relevance, thresholds, counts, buffer)
+        return counts
+
+    _share(set_thresholds, blocks, num_threads)
+    counts = sum(_share(count, blocks, num_threads), start=torch.zeros((), dtype=torch.int32, device=pictures.device))
+    return _ranks(thresholds, counts)
+
+
+def _count_from_diagonal(
+    pictures: Tensor, rows: slice, relevance: Relevance, thresholds: Tensor, counts: Tensor, buffer: Tensor
+) -> None:
+    """One row of tiles: the one on the diagonal, which holds both sides already, then those to its right."""
+    own = _OwnClasses(relevance, rows, pictures.device)
+    counter = counters.choose(pictures.device, thresholds.shape[1])
+    query = pictures[rows].float()
+    scores = _product(query, query, buffer)
+    own.hide(scores, rows)
+    counter(scores, thresholds[rows], counts[rows])
+    for columns in _slices(len(pictures), TILE[1], start=rows.stop):
+        scores = _product(query, pictures[columns], buffer)
+        own.hide(scores, columns)
+        counter(scores.T, thresholds[columns], counts[columns])  # first: the rows' counter may destroy the scores
+        counter(scores, thresholds[rows], counts[rows])
+
+
+# ---- what both have in common
+
+
+class _OwnClasses:
+    """Where the pictures of some queries' own classes lie in the gallery, and what the matches among them score."""
+
+    def __init__(self, relevance: Relevance, rows: slice, device: torch.device) -> None:
+        columns, filled, match = relevance.own_class(rows)
+        self.shape = columns.shape
+        row, slot = filled.nonzero()
+        column = columns[row, slot]
+        order = np.argsort(column, kind="stable")
+        self.sorted_columns = column[order]  # (P,) stays on the CPU: it says where a tile's pairs begin and end
+        self.rows, self.slots, self.columns, self.match = (
+            torch.from_numpy(array[order]).to(device) for array in (row, slot, column, match[row, slot])
+        )
+
+    def thresholds(self, query: Tensor, gallery: Tensor) -> Tensor:
+        """(B, 1 + M) falling: just above the best match's ties, then each match's lower edge; +inf where there is none.
+
+        The first column is there to tell ties: what is counted between it and the second ties with the best match.
+        """
+        scores = torch.full(self.shape, -torch.inf, device=query.device)
+        rows, slots, columns = self.rows[self.match], self.slots[self.match], self.columns[self.match]
+        scores[rows, slots] = counters.dot(query, gallery, rows, columns)
+        scores = scores.sort(dim=1, descending=True).values
+        width = TIE * scores.abs().clamp_min(1)
+        edges = torch.cat([(scores + width)[:, :1], scores - width], dim=1)
+        return torch.where(edges.isfinite(), edges, torch.inf)
+
+    def hide(self, scores: Tensor, columns: slice) -> None:
+        """Takes the own classes out of a tile of the gallery's `columns`, so that it holds wrong pictures alone."""
+        first, last = np.searchsorted(self.sorted_columns, (columns.start, columns.stop))
+        scores[self.rows[first:last], self.columns[first:last] - columns.start] = -torch.inf
+
+
+def _product(query: Tensor, gallery: Tensor, buffer: Tensor) -> Tensor:
+    """(B, N) scores in the buffer: a fresh tensor for every tile would cost a quarter of the product."""
+    scores = buffer[: len(query) * len(gallery)].view(len(query), len(gallery))
+    return torch.mm(query, gallery.float().T, out=scores)
+
+
+def _ranks(thresholds: Tensor, counts: Tensor) -> Ranks:
+    ranks = counts[:, 1:] + torch.arange(1, counts.shape[1], device=counts.device)
     ranks[thresholds[:, 1:].isinf()] = 0
-    tied = counts[:, 1] > counts[:, 0]
-    return Ranks(rows, ranks.cpu().numpy(), tied.cpu().numpy())
+    return Ranks(ranks.cpu().numpy(), (counts[:, 1] > counts[:, 0]).cpu().numpy())
 
 
-def _own_scores(query: Tensor, gallery: Tensor, columns: Tensor, match: Tensor) -> Tensor:
-    """(B, M) scores of the matches, falling; -inf where there is no more."""
-    scores = torch.full(columns.shape, -torch.inf, device=query.device)
-    match_rows, slots = match.nonzero(as_tuple=True)
-    match_columns = columns[match_rows, slots]
-    found = torch.empty(len(match_rows), device=query.device)
-    for start in range(0, len(found), PAIRS_AT_ONCE):
-        some = slice(start, start + PAIRS_AT_ONCE)
-        found[some] = torch.linalg.vecdot(query[match_rows[some]], gallery[match_columns[some]].float())
-    scores[match_rows, slots] = found
-    return scores.sort(dim=1, descending=True).values
+def _slices(stop: int, size: int, *, start: int = 0) -> list[slice]:
+    return [slice(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
-def _thresholds(scores: Tensor) -> Tensor:
-    """(B, 1 + M) falling: just above the best match's tie, then each match's lower edge; +inf where there is no match.
+def _rows_at_once(relevance: Relevance, num_threads: int) -> int:
+    rows = max(TILE[0] // num_threads, min(FEWEST_ROWS, TILE[0]))
+    return max(1, min(rows, relevance.num_query, MAX_CELLS // max(relevance.largest, 1)))
 
-    The first column tells ties: a wrong picture between it and the second one ties with the best match.
+
+@contextmanager
+def _threads(device: torch.device) -> Iterator[int]:
+    """How many threads of our own to use; meanwhile torch uses one in each.
+
+    Torch's own threads wait by spinning: sharing only the counting cost as much again as the product on two cores.
     """
-    width = TIE * scores.abs().clamp_min(1)
-    lower = scores - width
-    lower[scores.isinf()] = torch.inf
-    upper = torch.where(scores.isinf(), torch.inf, scores + width)[:, :1]
-    return torch.cat([upper, lower], dim=1)
+    if device.type != "cpu" or torch.get_num_threads() == 1:
+        yield 1
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
 
 
-def _counter(device: torch.device, pool: ThreadPoolExecutor) -> Counter:
-    if device.type != "cpu":
-        return _count_by_comparing
-    num_threads = torch.get_num_threads()
-
-    def split(scores: Tensor, thresholds: Tensor, counts: Tensor) -> None:
-        parts = [x.chunk(num_threads) for x in (scores, thresholds, counts)]
-        list(pool.map(_count_by_sorting, *parts))
-
-    return split
-
-
-def _count_by_sorting(scores: Tensor, thresholds: Tensor, counts: Tensor) -> None:
-    """Sorts the values of each row; numpy sorts float32 at about 2.5 ns a score, torch at ten times that."""
-    scores.numpy().sort(axis=1)
-    counts += scores.shape[1] - torch.searchsorted(scores, thresholds, out_int32=True)
-
-
-def _count_by_comparing(scores: Tensor, thresholds: Tensor, counts: Tensor) -> None:
-    """One pass a threshold: on a GPU a pass costs less than a tenth of the product, and needs no second buffer."""
-    for column in range(thresholds.shape[1]):
-        counts[:, column] += (scores >= thresholds[:, column, None]).sum(dim=1, dtype=torch.int32)
+def _share(work: Callable[[Iterator[slice]], Result], blocks: Iterable[slice], num_threads: int) -> list[Result]:
+    """Runs `work` in each thread on one common iterator, from which each takes the next block when it is free."""
+    todo = iter(list(blocks))
+    if num_threads == 1:
+        return [work(todo)]
+    with ThreadPoolExecutor(num_threads) as pool:
+        return list(pool.map(work, [todo] * num_threads))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from reid.data.records import Sample
 from reid.evaluation import checks
-from reid.evaluation.counting import match_ranks
+from reid.evaluation.counting import Ranks, match_ranks
 from reid.evaluation.relevance import Relevance
 
 logger = logging.getLogger(__name__)
@@ -215,7 +215,7 @@ def retrieve(
 
 def _search(query: Embeddings, gallery: Embeddings | None, relevance: Relevance) -> Searches:
     one, other = checks.embeddings(query, gallery)
-    blocks = [_outcome(ranks, tied) for _, ranks, tied in match_ranks(one, other, relevance)]
+    blocks = match_ranks(one, other, relevance, keep=_outcome)
     searches = Searches(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
     if not searches.valid.any():
         raise ValueError(_why_no_match(relevance))
@@ -228,8 +228,9 @@ def _search(query: Embeddings, gallery: Embeddings | None, relevance: Relevance)
     return searches
 
 
-def _outcome(ranks: NDArray[np.int64], tied: NDArray[np.bool_]) -> tuple[NDArray, ...]:
-    """The columns of `Searches` for a block: ranks (B, M) rising, 0 where there is no more."""
+def _outcome(found: Ranks) -> tuple[NDArray, ...]:
+    """The columns of `Searches` for some queries."""
+    ranks, tied = found
     match = ranks > 0
     num_matches = match.sum(axis=1)
     per_query = np.maximum(num_matches, 1)

