@@ -11,6 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from reid import optim, runtime
+from reid.build import registry
 from reid.build.registry import find, make
 from reid.data import records
 from reid.data.loader import Loader
@@ -28,11 +29,7 @@ def datasets(cfg: CfgNode, entries: Sequence[str | dict[str, Any]]) -> list[Data
     """The data sets of DATASETS.SOURCES or .TARGETS, read from disk; a withdrawn one carries its notice."""
     made = []
     for entry in entries:
-        block = {"NAME": entry} if isinstance(entry, str) else entry
-        if not isinstance(block, dict) or "NAME" not in block:
-            raise ValueError(f"DATASETS: an entry is {entry!r}; expected NAME or {{NAME: ..., OPTION: ...}}")
-        root = cfg.DATASETS.WALKERS_ROOT if block["NAME"] == "walkers" else cfg.DATASETS.ROOT
-        dataset = make("data/datasets", block, root=root, check_counts=cfg.DATASETS.CHECK_COUNTS)
+        dataset = registry.dataset(cfg, entry, check_counts=cfg.DATASETS.CHECK_COUNTS)()
         notice = records.refuse_withdrawn(dataset.name, dataset.card, allow=cfg.DATASETS.ALLOW_WITHDRAWN)
         made.append(dataclasses.replace(dataset, notes=(*dataset.notes, notice)) if notice else dataset)
     repeated = {d.name for d in made if sum(d.name == other.name for other in made) > 1}

@@ -11,7 +11,10 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+from yacs.config import CfgNode
+
 from reid import config
+from reid.data.records import Dataset
 
 # Given by this file to whatever constructor asks for them; never options of a config.
 INJECTED = frozenset({"encoder", "losses", "memory", "num_classes", "num_samples", "dim"})
@@ -51,6 +54,23 @@ def make(folder: str, block: dict[str, Any], **injected: Any) -> Any:
 
     Raises ValueError for an unknown NAME or option, or a value the constructor refuses.
     """
+    return prepare(folder, block, **injected)()
+
+
+def dataset(cfg: CfgNode, entry: Any, *, check_counts: bool) -> Callable[[], Dataset]:
+    """The reader of one entry of DATASETS.SOURCES or .TARGETS: called, it reads the set from disk.
+
+    Raises ValueError for what is no entry, an unknown NAME or an unknown option; the reader for what is on disk.
+    """
+    block = {"NAME": entry} if isinstance(entry, str) else entry
+    if not isinstance(block, dict) or "NAME" not in block:
+        raise ValueError(f"DATASETS: an entry is {entry!r}; expected NAME or {{NAME: ..., OPTION: ...}}")
+    root = cfg.DATASETS.WALKERS_ROOT if block["NAME"] == "walkers" else cfg.DATASETS.ROOT
+    return prepare("data/datasets", block, root=root, check_counts=check_counts)
+
+
+def prepare(folder: str, block: dict[str, Any], **injected: Any) -> Callable[[], Any]:
+    """`make` in two steps: what is wrong with the block is raised now, what the constructor refuses when it is called."""
     name = block["NAME"]
     maker = find(folder, name)
     where = f"{folder.rpartition('/')[2]}.{name}"
@@ -72,11 +92,15 @@ def make(folder: str, block: dict[str, Any], **injected: Any) -> Any:
         raise ValueError(f"{where}: option {', '.join(missing)} is needed; it takes {_signature(known)}")
     asked = inspect.signature(maker).parameters
     arguments |= {key: value for key, value in injected.items() if key in asked}
-    try:
-        return maker(**arguments)
-    except ValueError as error:
-        message = str(error)
-        raise ValueError(message if message.startswith((name, where)) else f"{where}: {message}") from error
+
+    def call() -> Any:
+        try:
+            return maker(**arguments)
+        except ValueError as error:
+            message = str(error)
+            raise ValueError(message if message.startswith((name, where)) else f"{where}: {message}") from error
+
+    return call
 
 
 def _signature(known: dict[str, inspect.Parameter]) -> str:

@@ -94,6 +94,10 @@ def summary(title: str, samples: Iterable[Sample]) -> str:
 # ---- finding a set, and what lies in it
 
 
+class Absent(FileNotFoundError):
+    """Nothing of a data set lies below any root; a set of which a part is missing raises FileNotFoundError itself."""
+
+
 def find(root: str | Path, candidates: Sequence[str], *, dataset: str, card: Card, tree: str) -> Path:
     """The first of `candidates` that exists below `root`, as an absolute path.
 
@@ -101,7 +105,7 @@ def find(root: str | Path, candidates: Sequence[str], *, dataset: str, card: Car
         root: one folder, or several joined by `os.pathsep`, searched in order.
         candidates: relative folders, the likeliest first; `*` stands for any part of a name.
         tree: what the folder should hold, shown when nothing is found.
-    Raises FileNotFoundError naming every path tried, the tree expected and the page that offers the set.
+    Raises Absent naming every path tried, the tree expected and the page that offers the set.
     """
     bases = [Path(part).expanduser().absolute() for part in str(root).split(os.pathsep) if part]
     tried = [(base, candidate) for base in bases for candidate in candidates]
@@ -111,7 +115,7 @@ def find(root: str | Path, candidates: Sequence[str], *, dataset: str, card: Car
             if path.exists():
                 return path
     paths = ", ".join(str(base / candidate) for base, candidate in tried)
-    raise FileNotFoundError(
+    raise Absent(
         f"{dataset}: found none of {paths}; expected {tree}. How to get it: {card.page} ({card.status}); "
         "or set DATASETS.ROOT to where it is"
     )

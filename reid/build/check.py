@@ -1,0 +1,147 @@
+"""What is on disk of a data set: found, counted, every picture decoded. It imports no torch, so a quick look is quick."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import IO, Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+from yacs.config import CfgNode
+
+from reid.build import registry
+from reid.data import records
+from reid.data.records import Card, Dataset
+
+WHOLE, BROKEN, ABSENT = "whole", "not whole", "absent"
+CHUNK = 64  # pictures handed to a process at a time
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found of one set. `str` gives all of it; `brief` one line, for a list of sets that may well be absent."""
+
+    name: str
+    state: str
+    card: Card
+    problems: tuple[str, ...] = ()
+    dataset: Dataset | None = None
+    num_pictures: int = 0
+    decoded: bool = False
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.state}", *self.problems]
+        if self.dataset is not None:
+            how = "all decoded" if self.decoded else "their ends looked at, none decoded"
+            options = ", ".join(f"{key} {value}" for key, value in self.dataset.variant.items())
+            lines.append(f"{self.dataset!r}{f'; {options}' if options else ''}")
+            lines.append(f"{self.num_pictures:,} pictures below {self.dataset.root}, {how}")
+            lines += [f"note: {note}" for note in self.dataset.notes]
+        lines.append(f"{self.card.title}; {self.card.status}: {self.card.page}; terms: {self.card.terms}")
+        if self.card.notice:
+            lines.append(self.card.notice)
+        return "\n  ".join(lines)
+
+    def brief(self) -> str:
+        return f"{self.name}: {self.state}; {self.card.status}: {self.card.page}"
+
+
+def known() -> list[str]:
+    """Every set that can be read by its name alone; `folder` and its like need to be told more."""
+    needed = inspect.Parameter.empty
+    return [
+        name
+        for name in registry.names("data/datasets")
+        if all(p.default is not needed for p in registry.options(registry.find("data/datasets", name)).values())
+    ]
+
+
+def check(cfg: CfgNode, entries: Sequence[str | dict[str, Any]], *, decode: bool = True) -> Iterator[Report]:
+    """Looks at each of `entries`, which are written as in DATASETS.TARGETS, one after the other.
+
+    decode: whether every picture is decoded, on all cores; otherwise only its first and last bytes are looked at.
+    Raises ValueError, before anything is read, for an unknown name or option.
+    """
+    readers = [
+        tuple(registry.dataset(cfg, entry, check_counts=strict) for strict in (True, False)) for entry in entries
+    ]
+    for entry, (strict, lenient) in zip(entries, readers, strict=True):
+        yield _report(entry if isinstance(entry, str) else entry["NAME"], strict, lenient, decode)
+
+
+def _report(name: str, strict: Callable[[], Dataset], lenient: Callable[[], Dataset], decode: bool) -> Report:
+    card = importlib.import_module(f"reid.data.datasets.{name}").CARD
+    problems = []
+    try:
+        dataset = strict()
+    except records.Absent as error:
+        return Report(name, ABSENT, card, (str(error),))
+    except (ValueError, OSError) as error:
+        problems.append(str(error))
+        try:  # where only the counts are off there is still a list of pictures to go through
+            dataset = lenient()
+        except (ValueError, OSError):
+            return Report(name, BROKEN, card, tuple(problems))
+    samples = {sample.path: sample for sample in dataset.train}
+    for trial in dataset.trials:
+        samples |= {sample.path: sample for sample in (*trial.query, *(trial.gallery or ()))}
+    broken = records.broken(samples.values())
+    problems += broken
+    if decode:
+        known_broken = {line.partition(": ")[0] for line in broken}
+        problems += _undecodable(sorted(samples.keys() - known_broken), name)
+    return Report(name, BROKEN if problems else WHOLE, card, tuple(problems), dataset, len(samples), decode)
+
+
+# ---- decoding, in processes of their own
+
+_said: IO[bytes]  # in a worker: what the image libraries have written to stderr
+
+
+def _undecodable(paths: Sequence[str], title: str) -> list[str]:
+    """Pictures that do not decode whole, each as one line `path: reason`."""
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    lines = []
+    # Spawned, not forked: the bar has a thread of its own, and a fork beside threads may hang.
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tqdm(total=len(paths), desc=title, unit=" pictures", leave=False) as bar,
+        ProcessPoolExecutor(min(os.cpu_count() or 1, len(chunks) or 1), spawn, _listen) as pool,
+    ):
+        for chunk, found in zip(chunks, pool.map(_decode, chunks), strict=True):
+            lines += found
+            bar.update(len(chunk))
+    return lines
+
+
+def _listen() -> None:
+    """OpenCV returns a picture for a JPEG whose middle is damaged; only the library's word on stderr tells."""
+    global _said
+    _said = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the worker
+    os.dup2(_said.fileno(), 2)
+
+
+def _decode(paths: Sequence[str]) -> list[str]:
+    return [f"{path}: {reason}" for path in paths if (reason := _damage(path))]
+
+
+def _damage(path: str) -> str:
+    """Why a picture does not decode whole; empty if it does."""
+    start = _said.seek(0, os.SEEK_END)
+    try:
+        image = cv2.imdecode(np.frombuffer(records.read(path), np.uint8), cv2.IMREAD_COLOR_RGB)
+    except (cv2.error, OSError, ValueError) as error:
+        return f"cannot be decoded ({' '.join(str(error).split())})"
+    _said.seek(start)
+    said = [line for line in _said.read().decode(errors="replace").splitlines() if "libpng warning" not in line]
+    if image is None:
+        return f"cannot be decoded{f' ({said[0]})' if said else ''}"
+    return f"decodes with damage ({said[0]})" if said else ""
