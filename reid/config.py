@@ -21,6 +21,13 @@ import yaml
 from yacs.config import CfgNode
 
 FREE_BLOCKS = ("METHOD", "SAMPLER")
+# What may differ between a run and its resumption, or between two runs of one recipe: none of it decides a number.
+MOVABLE = frozenset(
+    [
+        *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
+        *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
+    ]
+)
 
 
 def defaults() -> CfgNode:
@@ -137,9 +144,9 @@ def dump(cfg: CfgNode) -> str:
 
 
 def differences(one: CfgNode, other: CfgNode) -> dict[str, tuple[Any, Any]]:
-    """{dotted key: (value in one, value in other)} where they differ."""
+    """{dotted key: (value in one, value in other)} where they differ in more than what is MOVABLE."""
     a, b = _leaves(_plain(one)), _leaves(_plain(other))
-    return {k: (a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)}
+    return {k: (a.get(k), b.get(k)) for k in sorted((a.keys() | b.keys()) - MOVABLE) if a.get(k) != b.get(k)}
 
 
 def coerce(value: Any, default: Any, key: str) -> Any:

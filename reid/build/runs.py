@@ -23,12 +23,6 @@ from reid.methods import Method
 
 Rows = list[dict[str, Any]]
 
-# What may differ between a run and its resumption: none of it decides a number of the training.
-MOVABLE = {
-    *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
-    *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
-}
-
 
 def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     """Trains as `cfg` says, scores the targets, and returns the rows of the last scoring.
@@ -44,7 +38,8 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     targets = objects.datasets(cfg, cfg.DATASETS.TARGETS)
     validation = []
     if cfg.TEST.SELECT == "source_val":
-        source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, cfg.SEED)
+        # Who is held out belongs to the protocol, not to a run's chance: the same people for every SEED.
+        source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, seed=0)
         validation.append(held_out)
     train_set = sources.join(source_sets)
     if saved is not None:
@@ -57,7 +52,8 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     loader = objects.loader(cfg, train_set, batches)
     device = runtime.device(cfg.DEVICE)
     rules = protocol.describe(source_sets, targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
-    scorer = _Scorer(cfg, method, targets, validation, run, rules, device)
+    notes = _notes(source_sets)
+    scorer = _Scorer(cfg, method, targets, validation, run, rules, notes, device)
 
     # Everything that can be refused has been: from here on there is a run.
     run.open(config.dump(cfg))
@@ -65,7 +61,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     _say(source_sets, "sources")
     _say(targets, "targets")
     plan = f"{objects.num_steps(cfg, batches):,} steps on {runtime.describe(device)}; run folder {run.path}"
-    for line in (*sources.describe(batches, train_set), repr(method), plan):
+    for line in (*_told(rules), *sources.describe(batches, train_set), repr(method), plan):
         runtime.log.info("%s", line)
 
     trainer.train(
@@ -87,6 +83,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
         about={
             "config": config.dump(cfg),
             "protocol": rules,
+            "notes": notes,
             "label_map": train_set.label_map(),
             "num_samples": len(train_set),
         },
@@ -122,21 +119,23 @@ def score(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Seq
         train_set = sources.join(source_sets) if source_sets else None
         num_classes, num_samples = (train_set.num_classes, len(train_set)) if train_set else (0, 0)
         method = objects.method(cfg, num_classes=num_classes, num_samples=num_samples)
-        folder = Path(cfg.OUTPUT_DIR)
+        folder, notes = Path(cfg.OUTPUT_DIR), _notes(source_sets)
     else:
         rules["sources"] = content["protocol"]["sources"]
         num_classes = sum(len(pids) for pids in content["label_map"].values())
         method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
         checkpoint.load_state(method, content["model"], weights or "")
-        folder = Path(weights or "").parent
+        folder, notes = Path(weights or "").parent, content["notes"]
     _check_pictures([], targets)
     run = runtime.RunFolder(folder / "test")
     device = runtime.device(cfg.DEVICE)
-    scorer = _Scorer(cfg, method, targets, [], run, rules, device)
+    scorer = _Scorer(cfg, method, targets, [], run, rules, notes, device)
     run.open(config.dump(cfg))
     method.to(device)
     _say(targets, "targets")
-    for line in (repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
+    for note in notes:
+        runtime.log.warning("trained on: %s", note)
+    for line in (*_told(rules), repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
         runtime.log.info("%s", line)
     scorer.score_targets(content["progress"]["step"] if content else 0)
     runtime.leave_processes()
@@ -154,9 +153,11 @@ class _Scorer:
         validation: list[Dataset],
         run: runtime.RunFolder,
         rules: dict[str, Any],
+        source_notes: list[str],
         device: torch.device,
     ):
         self.run, self.targets, self.validation = run, targets, validation
+        self.rules, self.source_notes = rules, source_notes
         self.selection = cfg.TEST.SELECT
         self.rows: Rows = []
         self.evaluate = partial(
@@ -177,15 +178,25 @@ class _Scorer:
         """Scores the targets; returns what checkpoints are chosen by, None where the last one is the result."""
         self.score_targets(step)
         if self.selection == "source_val":
-            rows = self.evaluate(self.validation, step=step, role={d.name: "source" for d in self.validation})
-            self.run.append("results.jsonl", rows)
-            return _mean(rows)
+            return _mean(self._score(self.validation, step, role={d.name: "source" for d in self.validation}))
         return _mean(self.rows) if self.selection == "oracle" else None
 
     def score_targets(self, step: int) -> None:
-        self.rows = self.evaluate(self.targets, step=step)
-        self.run.append("results.jsonl", self.rows)
+        self.rows = self._score(self.targets, step)
         runtime.log.info("step %d\n%s", step, report.table(self.rows))
+
+    def _score(self, datasets: list[Dataset], step: int, role: dict[str, str] | None = None) -> Rows:
+        """The rows, each with the notes of the data behind it; the means also with the protocol in words."""
+        rows = self.evaluate(datasets, step=step, role=role)
+        notes = {dataset.name: [*self.source_notes, *dataset.notes] for dataset in datasets}
+        notes["mean"] = [*self.source_notes, *_notes(datasets)]
+        for row in rows:
+            if notes[row["dataset"]]:
+                row["notes"] = notes[row["dataset"]]
+            if row["kind"] == "mean":
+                row["protocol"] = protocol.readable(self.rules)
+        self.run.append("results.jsonl", rows)
+        return rows
 
 
 def _mean(rows: Rows) -> float:
@@ -203,7 +214,7 @@ def _saved(cfg: CfgNode, run: runtime.RunFolder, resume: bool) -> dict[str, Any]
             f"OUTPUT_DIR {run.path} already holds a run; go on with it by --resume, or give another OUTPUT_DIR"
         )
     kept = config.parse((run / "config.yaml").read_text(encoding="utf-8"))
-    changed = {k: v for k, v in config.differences(kept, cfg).items() if k not in MOVABLE}
+    changed = config.differences(kept, cfg)
     if changed:
         shown = "; ".join(f"{key} was {was!r}, is {now!r}" for key, (was, now) in list(changed.items())[:5])
         raise ValueError(f"--resume: this is not the config of the run in {run.path}: {shown}. Use another OUTPUT_DIR")
@@ -238,6 +249,15 @@ def _check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) 
         raise ValueError(
             f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists"
         )
+
+
+def _notes(datasets: Sequence[Dataset]) -> list[str]:
+    return [note for dataset in datasets for note in dataset.notes]
+
+
+def _told(rules: dict[str, Any]) -> list[str]:
+    """The protocol for the log."""
+    return [f"protocol {protocol.fingerprint(rules)}", *(f"  {line}" for line in protocol.readable(rules))]
 
 
 def _say(datasets: Sequence[Dataset], role: str) -> None:

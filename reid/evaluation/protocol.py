@@ -47,10 +47,42 @@ def describe(
 
 def fingerprint(protocol: Mapping[str, Any]) -> str:
     """The first 8 hex digits of the sha256 of the protocol's sorted JSON."""
-    return hashlib.sha256(_canonical(protocol).encode()).hexdigest()[:8]
+    return _hash(protocol)
 
 
-def _canonical(value: Mapping[str, Any]) -> str:
+def readable(protocol: Mapping[str, Any]) -> list[str]:
+    """The protocol in words, a line a data set and a line a rule; two protocols that differ, differ in a line.
+
+    `lists` is the hash of the names, persons and cameras of a set's lists, so it tells two splits apart.
+    """
+    lines = []
+    for part in protocol["sources"]:
+        train = part["train"]
+        lines.append(f"source {_titled(part)}: {train['ids']:,} ids, {train['images']:,} images, lists {_hash(train)}")
+    for part in protocol["targets"]:
+        trials = part["trials"]
+        sizes = " or ".join(sorted({_size(trial) for trial in trials}))
+        number = f"{len(trials)} trial{'s' if len(trials) > 1 else ''}"
+        lines.append(f"target {_titled(part)}: {number}, {sizes}, {part['metric']}, lists {_hash(trials)}")
+    return lines + [f"{name}: {value}" for name, value in protocol["rules"].items()]
+
+
+def _titled(part: Mapping[str, Any]) -> str:
+    """`cuhk03 (all=True, boxes=detected)`."""
+    variant = ", ".join(f"{name}={value}" for name, value in sorted(part["variant"].items()))
+    return f"{part['name']} ({variant})" if variant else part["name"]
+
+
+def _size(trial: Mapping[str, Any]) -> str:
+    gallery = trial["gallery"]
+    return f"{trial['query']['images']:,} in {gallery if isinstance(gallery, str) else format(gallery['images'], ',')}"
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:8]
+
+
+def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

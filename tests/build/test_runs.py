@@ -1,5 +1,6 @@
 """Whole runs on the tiny world: what a run leaves behind, how it goes on, how it ends, and what it refuses to begin."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -193,6 +194,48 @@ def test_oracle_is_called_oracle_wherever_it_is_seen(cfg, tmp_path):
     rows = runs.train(cfg("TEST.SELECT", "oracle", "TEST.EVERY", "1"))
     assert {r["selection"] for r in rows} == {"oracle"}
     assert "oracle" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_notes_of_the_data_are_in_every_row_they_concern(cfg, tmp_path, monkeypatch):
+    real = objects.datasets
+
+    def noted(config_, entries):
+        notes = {"source_b": ("source_b is withdrawn: since 2019",), "target": ("found 1 image, expected 2",)}
+        return [dataclasses.replace(d, notes=notes.get(d.name, ())) for d in real(config_, entries)]
+
+    monkeypatch.setattr(objects, "datasets", noted)
+    both = ["source_b is withdrawn: since 2019", "found 1 image, expected 2"]
+    rows = runs.train(cfg("SOLVER.MAX_STEPS", "2", "TEST.SELECT", "source_val", "TEST.HOLD_OUT", "0.3"))
+    assert [row["notes"] for row in rows] == [both] * 3
+    results = lines(tmp_path / "run" / "results.jsonl")
+    assert {tuple(r["notes"]) for r in results if r["dataset"] == "source_val"} == {
+        ("source_b is withdrawn: since 2019",)
+    }
+    monkeypatch.undo()
+    # A checkpoint remembers what it was trained on.
+    rows = runs.score(None, tmp_path / "run" / "model_final.pth")
+    assert [row["notes"] for row in rows] == [both[:1]] * 3
+    assert "trained on: source_b is withdrawn" in (tmp_path / "run" / "test" / "log.txt").read_text()
+
+
+def test_protocol_in_words_is_in_the_log_and_with_the_means(cfg, tmp_path):
+    rows = runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    (words,) = [row["protocol"] for row in rows if row["kind"] == "mean"]
+    assert words[0].startswith("source source_a (form=market): 10 ids, 80 images, lists ")
+    assert "selection: last" in words
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert all(line in log for line in [f"protocol {rows[0]['fingerprint']}", *words])
+
+
+@pytest.mark.parametrize("select", ["last", "source_val"])
+def test_seeds_of_one_config_have_one_fingerprint(cfg, select):
+    prints = {
+        runs.train(cfg("SOLVER.MAX_STEPS", "1", "TEST.SELECT", select, "SEED", str(seed), folder=f"{seed}"))[0][
+            "fingerprint"
+        ]
+        for seed in (0, 1)
+    }
+    assert len(prints) == 1
 
 
 def test_folder_of_another_run_is_refused(cfg, tmp_path):

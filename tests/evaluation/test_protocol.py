@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reid.data.records import Card, Dataset, Sample, Trial
-from reid.evaluation.protocol import describe, fingerprint
+from reid.evaluation.protocol import describe, fingerprint, readable
 
 CARD = Card("made up", "none", "nowhere")
 
@@ -65,6 +65,31 @@ def test_the_fingerprint_changes_with_what_changes_figures():
         describe([first, second], [second]),
     ]
     assert len({fingerprint(protocol) for protocol in protocols}) == len(protocols)
+
+
+def test_the_protocol_in_words_names_every_choice():
+    first, second = world()
+    alone = replace(second, trials=[Trial(first.train[:4])] * 2)
+    lines = readable(describe([first], [alone], flip=True))
+    assert lines[0].startswith("source first (boxes=labelled): 3 ids, 6 images, lists ")
+    assert lines[1].startswith("target second: 2 trials, 4 in the other queries, reid, lists ")
+    assert lines[2:] == [
+        "junk: same pid and camid",
+        "distractor: pid 0 never matches",
+        "average_precision: mean of precision at each match",
+        "ties: within 1e-6, against the query",
+        "score: inner product",
+        "flip: True",
+        "selection: last",
+    ]
+
+
+def test_protocols_that_differ_differ_in_words():
+    _, second = world()
+    same_sizes = replace(second, trials=[Trial(second.trials[0].gallery[:2], second.trials[0].gallery)])
+    (line, other) = (readable(describe([], [dataset]))[0] for dataset in (second, same_sizes))
+    assert line != other
+    assert line.rpartition(" ")[0] == other.rpartition(" ")[0]
 
 
 def test_an_unknown_selection_is_refused():
