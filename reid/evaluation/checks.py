@@ -51,6 +51,12 @@ def integers(values: ArrayLike | Tensor, expected: int, what: str) -> NDArray[np
     return array.astype(np.int64)
 
 
+def normalised(matrix: Tensor) -> bool:
+    """Whether all rows have length 1, so that inner products are cosines."""
+    lengths = torch.linalg.vector_norm(matrix, dim=1, dtype=torch.float32)
+    return bool(((lengths - 1).abs() < UNIT).all())
+
+
 def some_rows(rows: Sequence[int]) -> str:
     """A few row numbers for a message: `3, 17 and 40 more`."""
     shown = ", ".join(str(row) for row in rows[:5])

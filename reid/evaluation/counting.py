@@ -6,17 +6,17 @@ no (Q, G) matrix exists: tiles of scores go through one reused buffer, and only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from reid.evaluation import counters
+from reid.evaluation.blocks import product, share, slices, threads
 from reid.evaluation.relevance import Relevance
 
 TIE = 1e-6  # scores this close are ties; relative above 1, because float32 resolves no better
@@ -25,7 +25,6 @@ FEWEST_ROWS = 128  # queries a thread has at least: below that the product slows
 MAX_CELLS = 1 << 22  # (queries at once) x (largest class): bounds the tables where one class is enormous
 
 Kept = TypeVar("Kept")
-Result = TypeVar("Result")
 
 
 class Ranks(NamedTuple):
@@ -39,41 +38,51 @@ class Ranks(NamedTuple):
     tied: NDArray[np.bool_]
 
 
-def match_ranks(query: Tensor, gallery: Tensor, relevance: Relevance, keep: Callable[[Ranks], Kept]) -> list[Kept]:
+def match_ranks(
+    query: Tensor, gallery: Tensor, relevance: Relevance, keep: Callable[[Ranks], Kept], bonus: csr_array | None = None
+) -> list[Kept]:
     """Ranks every query's matches; a wrong picture that ties with a match is above it.
 
     Args:
         query, gallery: (Q, D), (G, D) float32 or float16 on one device; scores are float32. If they are one tensor, only
             half of the scores are computed.
         keep: what to keep of some queries' ranks; called for all queries, some at a time.
+        bonus: (Q, G) float32, what is added to the product of a few pairs (re-ranking); on the CPU.
     Returns:
         What was kept, in the order of the queries.
     """
-    with _threads(query.device) as num_threads:
+    with threads(query.device) as num_threads:
         size = _rows_at_once(relevance, num_threads)
-        if query is gallery and relevance.num_query * relevance.largest <= MAX_CELLS:
+        if query is gallery and bonus is None and relevance.num_query * relevance.largest <= MAX_CELLS:
             ranks = _among_themselves(query, relevance, size, num_threads)
             return [keep(ranks)]
 
         def work(blocks: Iterator[slice]) -> list[tuple[int, Kept]]:
             buffer = torch.empty(size * min(TILE[1], len(gallery)), device=query.device)
-            return [(rows.start, keep(_against(query[rows], gallery, rows, relevance, buffer))) for rows in blocks]
+            return [
+                (rows.start, keep(_against(query[rows], gallery, rows, relevance, bonus, buffer))) for rows in blocks
+            ]
 
-        done = _share(work, _slices(len(query), size), num_threads)
+        done = share(work, slices(len(query), size), num_threads)
     return [kept for _, kept in sorted((pair for part in done for pair in part), key=lambda pair: pair[0])]
 
 
 # ---- queries against a gallery
 
 
-def _against(query: Tensor, gallery: Tensor, rows: slice, relevance: Relevance, buffer: Tensor) -> Ranks:
+def _against(
+    query: Tensor, gallery: Tensor, rows: slice, relevance: Relevance, bonus: csr_array | None, buffer: Tensor
+) -> Ranks:
     own = _OwnClasses(relevance, rows, query.device)
-    thresholds = own.thresholds(query, gallery)
+    extra = None if bonus is None else _Bonus(bonus[rows], query.device)
+    thresholds = own.thresholds(query, gallery, extra)
     counts = torch.zeros_like(thresholds, dtype=torch.int32)
     counter = counters.choose(query.device, thresholds.shape[1])
     query = query.float()
-    for columns in _slices(len(gallery), TILE[1]):
-        scores = _product(query, gallery[columns], buffer)
+    for columns in slices(len(gallery), TILE[1]):
+        scores = product(query, gallery[columns], buffer)
+        if extra is not None:
+            extra.add(scores, columns)
         own.hide(scores, columns)
         counter(scores, thresholds, counts)
     return _ranks(thresholds, counts)
@@ -84,7 +93,7 @@ def _against(query: Tensor, gallery: Tensor, rows: slice, relevance: Relevance, 
 
 def _among_themselves(pictures: Tensor, relevance: Relevance, size: int, num_threads: int) -> Ranks:
     """Scores are symmetric: only tiles on and above the diagonal are computed, and counted along both of their sides."""
-    blocks = _slices(len(pictures), size)
+    blocks = slices(len(pictures), size)
     thresholds = torch.full((len(pictures), 1 + max(relevance.largest, 1)), torch.inf, device=pictures.device)
 
     def set_thresholds(todo: Iterator[slice]) -> None:
@@ -99,8 +108,8 @@ def _among_themselves(pictures: Tensor, relevance: Relevance, size: int, num_thr
             _count_from_diagonal(pictures, rows, relevance, thresholds, counts, buffer)
         return counts
 
-    _share(set_thresholds, blocks, num_threads)
-    counts = sum(_share(count, blocks, num_threads), start=torch.zeros((), dtype=torch.int32, device=pictures.device))
+    share(set_thresholds, blocks, num_threads)
+    counts = sum(share(count, blocks, num_threads), start=torch.zeros((), dtype=torch.int32, device=pictures.device))
     return _ranks(thresholds, counts)
 
 
@@ -111,11 +120,11 @@ def _count_from_diagonal(
     own = _OwnClasses(relevance, rows, pictures.device)
     counter = counters.choose(pictures.device, thresholds.shape[1])
     query = pictures[rows].float()
-    scores = _product(query, query, buffer)
+    scores = product(query, query, buffer)
     own.hide(scores, rows)
     counter(scores, thresholds[rows], counts[rows])
-    for columns in _slices(len(pictures), TILE[1], start=rows.stop):
-        scores = _product(query, pictures[columns], buffer)
+    for columns in slices(len(pictures), TILE[1], start=rows.stop):
+        scores = product(query, pictures[columns], buffer)
         own.hide(scores, columns)
         counter(scores.T, thresholds[columns], counts[columns])  # first: the rows' counter may destroy the scores
         counter(scores, thresholds[rows], counts[rows])
@@ -138,7 +147,7 @@ class _OwnClasses:
             torch.from_numpy(array[order]).to(device) for array in (row, slot, column, match[row, slot])
         )
 
-    def thresholds(self, query: Tensor, gallery: Tensor) -> Tensor:
+    def thresholds(self, query: Tensor, gallery: Tensor, extra: _Bonus | None = None) -> Tensor:
         """(B, 1 + M) falling: just above the best match's ties, then each match's lower edge; +inf where there is none.
 
         The first column is there to tell ties: what is counted between it and the second ties with the best match.
@@ -146,6 +155,8 @@ class _OwnClasses:
         scores = torch.full(self.shape, -torch.inf, device=query.device)
         rows, slots, columns = self.rows[self.match], self.slots[self.match], self.columns[self.match]
         scores[rows, slots] = counters.dot(query, gallery, rows, columns)
+        if extra is not None:
+            scores[rows, slots] += extra.of(rows, columns)
         scores = scores.sort(dim=1, descending=True).values
         width = TIE * scores.abs().clamp_min(1)
         edges = torch.cat([(scores + width)[:, :1], scores - width], dim=1)
@@ -157,10 +168,27 @@ class _OwnClasses:
         scores[self.rows[first:last], self.columns[first:last] - columns.start] = -torch.inf
 
 
-def _product(query: Tensor, gallery: Tensor, buffer: Tensor) -> Tensor:
-    """(B, N) scores in the buffer: a fresh tensor for every tile would cost a quarter of the product."""
-    scores = buffer[: len(query) * len(gallery)].view(len(query), len(gallery))
-    return torch.mm(query, gallery.float().T, out=scores)
+class _Bonus:
+    """What some queries' scores have on top of the product."""
+
+    def __init__(self, bonus: csr_array, device: torch.device) -> None:
+        self.bonus = bonus
+        pairs = bonus.tocsc().tocoo()  # column by column, as the tiles come
+        self.sorted_columns = pairs.col
+        self.rows, self.columns, self.values = (
+            torch.from_numpy(array).to(device)
+            for array in (pairs.row.astype(np.int64), pairs.col.astype(np.int64), pairs.data)
+        )
+
+    def of(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """(P,) the bonus of single pairs."""
+        values = self.bonus[rows.cpu().numpy().copy(), columns.cpu().numpy().copy()]  # scipy writes to flags
+        return torch.from_numpy(np.asarray(values, dtype=np.float32).ravel()).to(rows.device)
+
+    def add(self, scores: Tensor, columns: slice) -> None:
+        """Adds the bonus to a tile of the gallery's `columns`."""
+        first, last = np.searchsorted(self.sorted_columns, (columns.start, columns.stop))
+        scores[self.rows[first:last], self.columns[first:last] - columns.start] += self.values[first:last]
 
 
 def _ranks(thresholds: Tensor, counts: Tensor) -> Ranks:
@@ -169,36 +197,6 @@ def _ranks(thresholds: Tensor, counts: Tensor) -> Ranks:
     return Ranks(ranks.cpu().numpy(), (counts[:, 1] > counts[:, 0]).cpu().numpy())
 
 
-def _slices(stop: int, size: int, *, start: int = 0) -> list[slice]:
-    return [slice(first, min(first + size, stop)) for first in range(start, stop, size)]
-
-
 def _rows_at_once(relevance: Relevance, num_threads: int) -> int:
     rows = max(TILE[0] // num_threads, min(FEWEST_ROWS, TILE[0]))
     return max(1, min(rows, relevance.num_query, MAX_CELLS // max(relevance.largest, 1)))
-
-
-@contextmanager
-def _threads(device: torch.device) -> Iterator[int]:
-    """How many threads of our own to use; meanwhile torch uses one in each.
-
-    Torch's own threads wait by spinning: sharing only the counting cost as much again as the product on two cores.
-    """
-    if device.type != "cpu" or torch.get_num_threads() == 1:
-        yield 1
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield before
-    finally:
-        torch.set_num_threads(before)
-
-
-def _share(work: Callable[[Iterator[slice]], Result], blocks: Iterable[slice], num_threads: int) -> list[Result]:
-    """Runs `work` in each thread on one common iterator, from which each takes the next block when it is free."""
-    todo = iter(list(blocks))
-    if num_threads == 1:
-        return [work(todo)]
-    with ThreadPoolExecutor(num_threads) as pool:
-        return list(pool.map(work, [todo] * num_threads))

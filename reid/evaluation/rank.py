@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from reid.data.records import Sample
@@ -127,6 +128,7 @@ def score(
     *,
     max_rank: int = 50,
     skip_same_index: bool = False,
+    bonus: csr_array | None = None,
 ) -> Scores:
     """Scores a person search: gallery pictures of the query's person and camera are junk and never counted.
 
@@ -136,6 +138,7 @@ def score(
         query_ids, gallery_ids: their pids and camids. pid 0 in the gallery is a distractor: wrong for everybody.
         max_rank: the depth of the CMC curve.
         skip_same_index: gallery row i is the picture of query i and does not count for it; for two encodings of one set.
+        bonus: (Q, G) float32, sparse, added to the inner products; from `rerank.k_reciprocal`.
     Raises:
         ValueError: bad embeddings (see `checks.embeddings`), ids of another length or sign, or no query with a match.
     """
@@ -146,7 +149,7 @@ def score(
     elif gallery_ids is None:
         raise ValueError("scoring: found a gallery without gallery_ids; give both or neither")
     relevance = _relevance(query, gallery, query_ids, gallery_ids, skip_same_index)
-    searches = _search(query, gallery, relevance)
+    searches = _search(query, gallery, relevance, bonus)
     valid = searches.valid
     num_first = np.bincount(searches.first[valid & (searches.first <= max_rank)], minlength=max_rank + 1)[1:]
     return Scores(
@@ -199,8 +202,9 @@ def retrieve(
     gallery_classes: ArrayLike | Tensor | None = None,
     *,
     skip_same_index: bool = False,
+    bonus: csr_array | None = None,
 ) -> Searches:
-    """What came of each query of `retrieval`; arguments as there."""
+    """What came of each query of `retrieval`; arguments as there, `bonus` as in `score`."""
     if (gallery is None) != (gallery_classes is None):
         raise ValueError("scoring: found only one of gallery and gallery_classes; give both or neither")
     classes = checks.integers(query_classes, len(query), "query classes")
@@ -210,12 +214,14 @@ def retrieve(
         others = checks.integers(gallery_classes, len(gallery), "gallery classes")  # type: ignore[arg-type]
         _same_length(skip_same_index, classes, others)
         relevance = Relevance(classes, others, skip_same_index=skip_same_index)
-    return _search(query, gallery, relevance)
+    return _search(query, gallery, relevance, bonus)
 
 
-def _search(query: Embeddings, gallery: Embeddings | None, relevance: Relevance) -> Searches:
+def _search(query: Embeddings, gallery: Embeddings | None, relevance: Relevance, bonus: csr_array | None) -> Searches:
     one, other = checks.embeddings(query, gallery)
-    blocks = match_ranks(one, other, relevance, keep=_outcome)
+    if bonus is not None and bonus.shape != (len(one), len(other)):
+        raise ValueError(f"scoring: found a bonus of shape {bonus.shape}; expected {(len(one), len(other))}")
+    blocks = match_ranks(one, other, relevance, keep=_outcome, bonus=bonus)
     searches = Searches(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
     if not searches.valid.any():
         raise ValueError(_why_no_match(relevance))

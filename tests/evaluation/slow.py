@@ -54,3 +54,38 @@ def retrieval(found, ks):
     means["RP"] = np.mean([sum(x <= len(r) for x in r) / len(r) for r in valid])
     means["MRR"] = np.mean([1 / r[0] for r in valid])
     return means
+
+
+def k_reciprocal(scores, num_query, k1, k2, weight, alone=False):
+    """Final distances (Q, G) of Zhong et al. 2017 as published: everything in N x N matrices, one picture at a time.
+
+    scores: (N, N) of every picture as a query with every picture in the gallery, queries first. The original distance is
+    the squared Euclidean one divided by the row's largest, which is what is written here for unit vectors.
+    """
+    best = scores.max(axis=1, keepdims=True)
+    original = (best - scores) / (best - scores.min(axis=1, keepdims=True))
+    order = np.argsort(original, axis=1, kind="stable")
+    num = len(scores)
+
+    def reciprocal(i, k):
+        forward = order[i, : k + 1]
+        return [j for j in forward if i in order[j, : k + 1]]
+
+    vectors = np.zeros((num, num))
+    for i in range(num):
+        mine = reciprocal(i, k1)
+        members = set(mine)
+        for candidate in mine:
+            theirs = reciprocal(candidate, int(np.around(k1 / 2)))
+            if len(set(theirs) & set(mine)) > 2 / 3 * len(theirs):
+                members |= set(theirs)
+        members = sorted(members)
+        weights = np.exp(-original[i, members])
+        vectors[i, members] = weights / weights.sum()
+    if k2 > 1:
+        vectors = np.stack([vectors[order[i, :k2]].mean(axis=0) for i in range(num)])
+    rows = range(num_query)
+    columns = range(num) if alone else range(num_query, num)
+    overlap = np.array([[np.minimum(vectors[i], vectors[j]).sum() for j in columns] for i in rows])
+    jaccard = 1 - overlap / (2 - overlap)
+    return (1 - weight) * jaccard + weight * original[:num_query, columns.start :]
