@@ -84,11 +84,11 @@ def _report(name: str, strict: Callable[[], Dataset], lenient: Callable[[], Data
         dataset = strict()
     except records.Absent as error:
         return Report(name, ABSENT, card, (str(error),))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         problems.append(str(error))
         try:  # where only the counts are off there is still a list of pictures to go through
             dataset = lenient()
-        except (ValueError, OSError):
+        except (ValueError, OSError, ImportError):
             return Report(name, BROKEN, card, tuple(problems))
     samples = {sample.path: sample for sample in dataset.train}
     for trial in dataset.trials:
