@@ -15,13 +15,13 @@ LONGEST = 1e38  # float32 ends at 3.4e38
 
 
 def embeddings(query: Tensor | NDArray, gallery: Tensor | NDArray | None) -> tuple[Tensor, Tensor]:
-    """Both sides as tensors on one device, without a copy; the query again where there is no gallery.
+    """Both sides as tensors on one device, without a copy; one tensor where there is no gallery, or it is the query.
 
     Raises ValueError for another dtype than float32 and float16, for shapes that do not fit, for an empty side, for values
     that are not finite, and for a row of length zero among normalised rows, whose cosine is undefined.
     """
     one = _matrix(query, "query")
-    other = one if gallery is None else _matrix(gallery, "gallery")
+    other = one if gallery is None or gallery is query else _matrix(gallery, "gallery")
     if one.shape[1] != other.shape[1]:
         raise ValueError(
             f"scoring: found query {tuple(one.shape)} and gallery {tuple(other.shape)}; "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from reid import runtime
 from reid.data import loader
 from reid.data.records import Sample
 
@@ -37,31 +38,71 @@ def embed(
         title: what the progress bar says.
     Raises:
         ValueError: no samples, or an embedding that is not finite; the message names the files.
+    With several processes each embeds its share and all of them get the whole; every process must call this.
     """
     if not samples:
         raise ValueError("embed: found no samples; expected one or more")
     device = torch.device(device)
+
+    def compute(some: Sequence[Sample]) -> Tensor:
+        batches = loader.image_batches(some, transform, batch_size=batch_size, workers=workers)
+        return _embed(_views(encode, flip), batches, some, device, autocast, title)
+
+    return compute(samples) if runtime.world() == 1 else _shared(compute, samples, device)
+
+
+def _embed(
+    encode: Callable[[Tensor], Tensor],
+    batches: Iterable[Tensor],
+    samples: Sequence[Sample],
+    device: torch.device,
+    autocast: torch.dtype | None,
+    title: str,
+) -> Tensor:
+    """(N, D) float32 on the CPU."""
     embeddings = torch.empty(0)
     done = 0
-    batches = loader.image_batches(samples, transform, batch_size=batch_size, workers=workers)
     bar = tqdm(total=len(samples), desc=title, unit="img", disable=None, leave=False, mininterval=0.5)
-    with torch.inference_mode(), bar:
+    with bar, torch.no_grad(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
         for images in batches:
             if device.type == "cuda":
                 images = images.pin_memory()  # only from pinned memory does the copy run beside the computation
-            images = images.to(device, non_blocking=True)
-            with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-                rows = encode(images)
-                if flip:
-                    rows = _average(rows, encode(images.flip(-1)))
+            rows = encode(images.to(device, non_blocking=True)).float()
             if not done:
                 embeddings = torch.empty(len(samples), rows.shape[1])
-            embeddings[done : done + len(rows)] = rows
-            _refuse_unsound(embeddings[done : done + len(rows)], samples[done : done + len(rows)])
-            done += len(rows)
+            some = slice(done, done + len(rows))
+            embeddings[some] = rows
+            _refuse_unsound(embeddings[some], samples[some])
+            done = some.stop
             bar.update(len(rows))
     assert done == len(samples), f"{done} embeddings of {len(samples)} samples"
-    return embeddings.clone()  # an ordinary tensor: one made in inference mode cannot take part in training
+    return embeddings
+
+
+def _shared(compute: Callable[[Sequence[Sample]], Tensor], samples: Sequence[Sample], device: torch.device) -> Tensor:
+    """Each process computes one run of the samples; all get all of them. A fault on one is raised on every one."""
+    size = -(-len(samples) // runtime.world())
+    mine = samples[runtime.rank() * size : (runtime.rank() + 1) * size]
+    rows, fault = torch.empty(0, 0), ""
+    try:
+        rows = compute(mine) if mine else rows
+    except ValueError as error:
+        fault = str(error)
+    found: list[tuple[int, str]] = [(0, "")] * runtime.world()
+    distributed.all_gather_object(found, (rows.shape[1], fault))
+    for _, told in found:
+        if told:
+            raise ValueError(told)
+    padded = torch.zeros(size, max(dim for dim, _ in found))
+    padded[: len(rows), : rows.shape[1]] = rows
+    on = device if distributed.get_backend() == "nccl" else torch.device("cpu")
+    return runtime.gather({"rows": padded.to(on)})["rows"][: len(samples)].cpu()
+
+
+def _views(encode: Callable[[Tensor], Tensor], flip: bool) -> Callable[[Tensor], Tensor]:
+    if not flip:
+        return encode
+    return lambda images: _average(encode(images), encode(images.flip(-1)))
 
 
 def _average(rows: Tensor, mirrored: Tensor) -> Tensor:

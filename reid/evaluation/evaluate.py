@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from reid.data.records import Dataset, Sample, Trial
+from reid.data.records import Dataset, Trial
 from reid.evaluation import metrics, rank
-from reid.evaluation.embed import embed
 from reid.evaluation.protocol import fingerprint
 from reid.evaluation.rank import Ids, Searches
+from reid.evaluation.sides import Sides, gallery_of
+from reid.evaluation.ways import Expansion, Reranking, Way
 from reid.methods import Method
 
 Row = dict[str, Any]
@@ -32,6 +32,9 @@ def evaluate(
     seed: int = 0,
     selection: str = "last",
     bootstrap: int = 0,
+    rerank: bool = False,
+    query_expansion: int = 0,
+    cache: Path | None = None,
     **embedding: Any,
 ) -> list[Row]:
     """Scores `method` on every trial of every data set.
@@ -41,24 +44,33 @@ def evaluate(
         role: per data set's name `source` or `target`; `target` where left out.
         step, seed, selection: written into the rows.
         bootstrap: resamples of query identities for 95% intervals (`mAP_low`, `mAP_high`, ...); 0 for none.
+        rerank: also score with k-reciprocal re-ranking, k1 20, k2 6, weight 0.3 as published.
+        query_expansion: also score with each query averaged with so many pictures it finds first; 0 for not.
+        cache: folder in which embeddings are kept and found again; None to keep none. See `reid.evaluation.cache`.
         embedding: `transform`, `batch_size`, `workers`, `device`, `autocast`, `flip`: see `embed`.
     Returns:
         Rows of `results.jsonl`: for each data set a `trial` row per trial and one `dataset` row, the mean over trials,
-        with `R1_std` and so on where there are several; then, for each metric, one `mean` row over its targets.
+        with `R1_std` and so on where there are several; then, for each metric, one `mean` row over its targets. Rows of
+        re-ranking and query expansion say so in `rescoring`, which other rows do not have.
     Raises:
         ValueError: no data set, one without trials, an unknown role, or what `embed` and `rank` refuse.
     """
     role = role or {}
     _check(targets, role)
     common = {"fingerprint": fingerprint(protocol), "selection": selection, "step": step, "seed": seed}
+    ways: list[Way] = [
+        Way(),
+        *([Expansion(num=query_expansion)] if query_expansion else []),
+        *([Reranking()] if rerank else []),
+    ]
     rows: list[Row] = []
     training = method.training
     method.eval()
     try:
         for dataset in targets:
             about = {"dataset": dataset.name, "role": role.get(dataset.name, "target"), "metric": dataset.metric}
-            found = _score_dataset(method, dataset, bootstrap, seed, embedding)
-            rows += [{**row, **about, **common} for row in found]
+            sides = Sides(method, dataset, embedding, both=len(ways) > 1, folder=cache)
+            rows += [{**row, **about, **common} for row in _score_dataset(sides, dataset, ways, bootstrap, seed)]
     finally:
         method.train(training)
     return rows + [{**row, **common} for row in _means_over_targets(rows)]
@@ -79,46 +91,37 @@ def _check(targets: Sequence[Dataset], role: Mapping[str, str]) -> None:
 # ---- from a data set to its rows
 
 
-def _score_dataset(
-    method: Method, dataset: Dataset, bootstrap: int, seed: int, embedding: dict[str, Any]
-) -> Iterable[Row]:
-    query_side, gallery_side = _embed_sides(method, dataset, embedding)
-    rows, searches, groups = [], [], []
-    for number, trial in enumerate(dataset.trials):
-        gallery = _gallery(trial)
-        try:
-            found, figures = _search(dataset, trial, query_side.of(trial.query), gallery_side.of(gallery))
-        except ValueError as error:
-            raise ValueError(f"{dataset.name}, trial {number}: {error}") from error
-        counts = {"num_query": len(trial.query), "num_gallery": len(gallery), "num_valid": int(found.valid.sum())}
-        searches.append(found)
-        groups.append(np.array([sample.pid for sample in trial.query])[found.valid])
-        rows.append(
-            {
-                "kind": "trial",
-                "trial": number,
-                **counts,
-                **figures,
-                "tied": found.tied_fraction,
-                **_intervals(searches[-1:], groups[-1:], dataset.metric, bootstrap, seed),
-            }
-        )
-    return [*rows, {**_mean_over_trials(rows), **_intervals(searches, groups, dataset.metric, bootstrap, seed)}]
+def _score_dataset(sides: Sides, dataset: Dataset, ways: Sequence[Way], bootstrap: int, seed: int) -> Iterator[Row]:
+    """The rows of a data set: all of one way of scoring, then all of the next."""
+    for way in ways:
+        rows, searches, groups = [], [], []
+        for number, trial in enumerate(dataset.trials):
+            try:
+                found, figures = _search(sides, dataset, trial, way)
+            except ValueError as error:
+                raise ValueError(f"{dataset.name}, trial {number}: {error}") from error
+            searches.append(found)
+            groups.append(np.array([sample.pid for sample in trial.query])[found.valid])
+            sizes = {"num_query": len(trial.query), "num_gallery": len(gallery_of(trial))}
+            sizes["num_valid"] = int(found.valid.sum())
+            ends = _intervals(searches[-1:], groups[-1:], dataset.metric, bootstrap, seed)
+            rows.append({"kind": "trial", "trial": number, **sizes, **figures, "tied": found.tied_fraction, **ends})
+        ends = _intervals(searches, groups, dataset.metric, bootstrap, seed)
+        named = {"rescoring": way.name} if way.name else {}
+        for row in (*rows, {**_mean_over_trials(rows), **ends}):
+            yield {**row, **named}
 
 
-def _gallery(trial: Trial) -> Sequence[Sample]:
-    return trial.query if trial.gallery is None else trial.gallery
-
-
-def _search(dataset: Dataset, trial: Trial, query: Tensor, gallery: Tensor) -> tuple[Searches, dict[str, float]]:
-    alone = trial.gallery is None
-    others = _gallery(trial)
+def _search(sides: Sides, dataset: Dataset, trial: Trial, way: Way) -> tuple[Searches, dict[str, float]]:
+    alone, others = trial.gallery is None, gallery_of(trial)
+    query, gallery, bonus = way.apply(sides, trial)
     if dataset.metric == "reid":
-        scores = rank.score(query, gallery, Ids.of(trial.query), Ids.of(others), skip_same_index=alone)
+        ids = Ids.of(trial.query), Ids.of(others)
+        scores = rank.score(query, gallery, *ids, skip_same_index=alone, bonus=bonus)
         figures = {f"R{k}": float(scores.cmc[k - 1]) for k in REID_RANKS}
         return scores.searches, {**figures, "mAP": scores.mAP, "mINP": scores.mINP}
     classes, other_classes = ([sample.pid for sample in samples] for samples in (trial.query, others))
-    found = rank.retrieve(query, classes, gallery, other_classes, skip_same_index=alone)
+    found = rank.retrieve(query, classes, gallery, other_classes, skip_same_index=alone, bonus=bonus)
     return found, rank.summary(found, dataset.ks)
 
 
@@ -152,19 +155,14 @@ def _mean_over_trials(rows: Sequence[Row]) -> Row:
 
 def _means_over_targets(rows: Sequence[Row]) -> Iterable[Row]:
     datasets = [row for row in rows if row["kind"] == "dataset" and row["role"] == "target"]
-    for metric in sorted({row["metric"] for row in datasets}):
-        these = [row for row in datasets if row["metric"] == metric]
+    kinds = dict.fromkeys((row["metric"], row.get("rescoring")) for row in datasets)  # each once, in their order
+    for metric, rescoring in kinds:
+        these = [row for row in datasets if (row["metric"], row.get("rescoring")) == (metric, rescoring)]
         # Sets may ask for different K; only what all of them have can be averaged.
         names = [name for name in _figures(these[0]) if all(name in row for row in these)]
         figures = {name: float(np.mean([row[name] for row in these])) for name in names}
-        yield {
-            "kind": "mean",
-            "dataset": "mean",
-            "role": "target",
-            "metric": metric,
-            "num_datasets": len(these),
-            **figures,
-        }
+        about = {"kind": "mean", "dataset": "mean", "role": "target", "metric": metric, "num_datasets": len(these)}
+        yield {**about, **figures, **({"rescoring": rescoring} if rescoring else {})}
 
 
 def _figures(row: Row) -> list[str]:
@@ -174,36 +172,3 @@ def _figures(row: Row) -> list[str]:
         (name for name in row if name.startswith("R@") and "_" not in name), key=lambda name: int(name[2:])
     )
     return [name for name in (*ranks, "mAP", "mINP", *recalls, "MAP@R", "RP", "MRR") if name in row]
-
-
-# ---- from samples to embeddings
-
-
-class _Side:
-    """The embeddings of one side of all trials of a data set, and where each picture's row is."""
-
-    def __init__(self, embeddings: Tensor, places: dict[str, int]) -> None:
-        self.embeddings, self.places = embeddings, places
-
-    def of(self, samples: Sequence[Sample]) -> Tensor:
-        """(N, D) in the order of `samples`; a view, not a copy, where they stand together."""
-        rows = [self.places[sample.path] for sample in samples]
-        if rows == list(range(rows[0], rows[0] + len(rows))):
-            return self.embeddings[rows[0] : rows[0] + len(rows)]
-        return self.embeddings[torch.tensor(rows)]
-
-
-def _embed_sides(method: Method, dataset: Dataset, embedding: dict[str, Any]) -> tuple[_Side, _Side]:
-    """Query side and gallery side; the same object where the method encodes both alike."""
-    queries = [sample for trial in dataset.trials for sample in trial.query]
-    galleries = [sample for trial in dataset.trials for sample in _gallery(trial)]
-
-    def side(encode: Callable[[Tensor], Tensor], samples: Iterable[Sample]) -> _Side:
-        unique = {sample.path: sample for sample in samples}  # in the order in which they first come
-        places = {path: place for place, path in enumerate(unique)}
-        return _Side(embed(encode, list(unique.values()), title=dataset.name, **embedding), places)
-
-    if method.asymmetric:
-        return side(method.encode_query, queries), side(method.encode_gallery, galleries)
-    both = side(method.encode_query, queries + galleries)
-    return both, both

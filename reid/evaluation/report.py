@@ -88,7 +88,7 @@ def _columns(metric: str, rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def _pipes(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> str:
     lines = [[*HEAD, *(heading for heading, _ in columns)]]
-    lines += [[row["dataset"], _role(row), *(_cell(row, key) for _, key in columns)] for row in rows]
+    lines += [[_dataset(row), _role(row), *(_cell(row, key) for _, key in columns)] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rule = [":" + "-" * (width - 1) if i < len(HEAD) else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines.insert(1, rule)
@@ -100,6 +100,10 @@ def _pipes(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> str:
         for line in lines
     ]
     return "\n".join(f"| {' | '.join(text)} |" for text in texts)
+
+
+def _dataset(row: Row) -> str:
+    return f"{row['dataset']}, {row['rescoring']}" if "rescoring" in row else row["dataset"]
 
 
 def _role(row: Row) -> str:

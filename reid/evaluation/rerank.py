@@ -96,17 +96,19 @@ def expand_queries(
     *,
     num: int = 5,
     gallery_as_query: Embeddings | None = None,
+    skip_same_index: bool = False,
 ) -> Tensor:
     """Average query expansion: each query becomes the mean of itself and the `num` gallery pictures it finds first.
 
     Without a gallery the other queries are. Where scores are asymmetric, `gallery_as_query` are the gallery's pictures
     encoded as queries: what is found by gallery encodings is averaged in the query's. Normalised again if both sides are.
+    skip_same_index: gallery row i is the picture of query i and is not averaged with it.
 
     Returns: (Q, D) float32. Source: Chum et al. 2007, average query expansion, without the spatial check.
     """
     one, other = checks.embeddings(query, gallery)
     same = other if gallery_as_query is None else checks.embeddings(gallery_as_query, other)[0]
-    return _mean_with_nearest(one, other, same, num, alone=gallery is None)
+    return _mean_with_nearest(one, other, same, num, skip_same_index or gallery is None)
 
 
 def augment_gallery(gallery: Embeddings, *, num: int = 5, gallery_as_query: Embeddings | None = None) -> Tensor:
@@ -118,7 +120,7 @@ def augment_gallery(gallery: Embeddings, *, num: int = 5, gallery_as_query: Embe
     Returns: (G, D) float32. Source: Arandjelovic and Zisserman 2012, section 4, with equal weights.
     """
     asking, answering = checks.embeddings(gallery if gallery_as_query is None else gallery_as_query, gallery)
-    return _mean_with_nearest(asking, answering, answering, num, alone=True, of=answering)
+    return _mean_with_nearest(asking, answering, answering, num, True, of=answering)
 
 
 # ---- k-reciprocal, step by step; a set of pictures for every picture is a sparse matrix of ones
@@ -242,7 +244,7 @@ def _ones(rows: NDArray, columns: NDArray, num: int) -> csr_array:
 
 
 def _mean_with_nearest(
-    asking: Tensor, answering: Tensor, averaged: Tensor, num: int, *, alone: bool, of: Tensor | None = None
+    asking: Tensor, answering: Tensor, averaged: Tensor, num: int, alone: bool, *, of: Tensor | None = None
 ) -> Tensor:
     """(Q, D): the mean of each row of `of` (`asking` if None) and those rows of `averaged` whose `answering` it finds."""
     most = len(answering) - alone

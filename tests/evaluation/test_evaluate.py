@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from reid.data.records import Card, Dataset, Sample, Trial
-from reid.evaluation import evaluate as module
+from reid.evaluation import sides as module
 from reid.evaluation.evaluate import evaluate
 from reid.evaluation.protocol import describe, fingerprint
 from reid.evaluation.rank import Ids, retrieval, score
+from reid.evaluation.rerank import expand_queries, k_reciprocal
 from reid.methods import Method
 
 CARD = Card("made up", "none", "nowhere")
@@ -120,6 +121,30 @@ def test_the_method_goes_back_to_training():
     method = Lookup().train()
     evaluate(method, [ONE], protocol=PROTOCOL)
     assert method.training
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+@pytest.mark.parametrize("dataset", [TWO, CLASSES])
+def test_other_ways_of_scoring_have_rows_of_their_own(dataset, asymmetric):
+    method = Lookup(asymmetric)
+    plain = evaluate(method, [dataset], protocol=PROTOCOL)
+    rows = evaluate(method, [dataset], protocol=PROTOCOL, rerank=True, query_expansion=3)
+    assert [row for row in rows if "rescoring" not in row] == plain
+    for name in ("query expansion", "re-ranking"):
+        these = [row for row in rows if row.get("rescoring") == name]
+        assert [row["kind"] for row in these] == [row["kind"] for row in plain]
+        assert [set(row) - {"rescoring"} for row in these] == [set(row) for row in plain]
+        assert these[0] != {**plain[0], "rescoring": name}
+
+
+def test_rescored_figures_are_those_of_the_functions():
+    row = evaluate(Lookup(), [ONE], protocol=PROTOCOL, rerank=True)[2]
+    found = k_reciprocal(VECTORS[:10], VECTORS[10:])
+    ids = Ids.of(SAMPLES[:10]), Ids.of(SAMPLES[10:])
+    assert (row["kind"], row["rescoring"]) == ("trial", "re-ranking")
+    assert row["mAP"] == score(found.query, found.gallery, *ids, bonus=found.bonus).mAP
+    row = evaluate(Lookup(), [ONE], protocol=PROTOCOL, query_expansion=100)[2]  # more than there are: all of them
+    assert row["mAP"] == score(expand_queries(VECTORS[:10], VECTORS[10:], num=30), VECTORS[10:], *ids).mAP
 
 
 def test_what_cannot_be_scored_is_refused_by_name():

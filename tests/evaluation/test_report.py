@@ -51,6 +51,12 @@ def test_retrieval_sets_have_a_table_of_their_own():
     assert " ".join(lines[6].split()) == "| cub | target | 50.0 | 62.5 | 75.0 | 25.0 | 30.0 |"
 
 
+def test_rescored_rows_say_so():
+    lines = table([row(), row(rescoring="re-ranking", R1=0.5)]).splitlines()
+    assert lines[2].startswith("| viper             | target |   26.5 |")
+    assert lines[3].startswith("| viper, re-ranking | target |   50.0 |")
+
+
 def test_oracle_is_said_on_every_line():
     text = table([row(selection="oracle"), row("market1501", selection="oracle")])
     lines = [line for line in text.splitlines() if line][2:]  # below the headings

@@ -112,7 +112,7 @@ def test_expansion_of_asymmetric_scores_averages_encodings_of_one_kind():
 
 
 @pytest.mark.parametrize("skip", [False, True])
-@pytest.mark.parametrize("tile", [(128, 1 << 15), (16, 70), (1, 1)])
+@pytest.mark.parametrize("tile", [(128, 1 << 15), (16, 70), (9, 1)])
 def test_nearest_are_those_of_a_full_sort(monkeypatch, tile, skip):
     monkeypatch.setattr(neighbours, "TILE", tile)
     rng = np.random.default_rng(4)

@@ -82,7 +82,14 @@ def test_two_encodings_of_one_list_skip_the_picture_itself():
     rng = np.random.default_rng(2)
     classes = rng.integers(0, 5, 40)
     rows = vectors(rng, classes)
-    assert retrieval(rows, classes, rows.copy(), classes, skip_same_index=True) == retrieval(rows, classes)
+    alone = retrieval(rows, classes)
+    assert retrieval(rows, classes, rows.copy(), classes, skip_same_index=True) == alone
+    assert retrieval(rows, classes, rows, classes, skip_same_index=True) == alone
+
+
+def test_one_list_on_both_sides_finds_itself_first():
+    rows = vectors(np.random.default_rng(2), np.arange(20))
+    assert retrieval(rows, np.arange(20), rows, np.arange(20), ks=[1])["R@1"] == 1
 
 
 def test_half_a_gallery_is_refused():

@@ -1,0 +1,120 @@
+"""Embeddings kept on disk, so that scoring one model twice embeds once.
+
+Embeddings of people are personal data: they are kept only where a caller names a folder (inside a run folder), and deleting
+that folder deletes them all.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from reid import runtime
+from reid.data.records import Sample
+
+logger = logging.getLogger(__name__)
+
+PLAIN = (bool, int, float, str, tuple, type(None))
+
+
+def kept(folder: Path, title: str, key: str, num: int, compute: Callable[[], Tensor], *, writes: bool = True) -> Tensor:
+    """What `compute` gives, (num, D) float32: read from `folder` if it is there, else computed and kept.
+
+    title: what the file's name begins with. key: from `key`. writes: False where another process keeps it.
+    Raises ValueError for a file that does not hold `num` embeddings.
+    """
+    path = Path(folder) / f"{title}-{key}.npy"
+    if _everywhere(path.exists()):
+        try:
+            rows = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"cache: {path} holds no embeddings ({error}); delete it") from error
+        if rows.shape[0] != num or rows.ndim != 2 or rows.dtype != np.float32:
+            raise ValueError(f"cache: {path} holds {rows.dtype} {rows.shape}; expected float32 ({num}, D). Delete it")
+        logger.info("%s: %s embeddings read from %s", title, format(num, ","), path)
+        return torch.from_numpy(rows)
+    rows = compute()
+    if writes:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        with partial.open("wb") as file:
+            np.save(file, rows.numpy(), allow_pickle=False)
+        partial.replace(path)  # whole or not at all
+    return rows
+
+
+def _everywhere(true_here: bool) -> bool:
+    """Whether it is true on every process: computing is shared, so all of them compute or none."""
+    if runtime.world() == 1:
+        return true_here
+    found: list[bool] = [True] * runtime.world()
+    distributed.all_gather_object(found, true_here)
+    return all(found)
+
+
+def key(method: nn.Module, samples: Sequence[Sample], **choices: Any) -> str:
+    """16 hex digits that change with anything an embedding depends on: weights, pictures, code, and `choices` by name."""
+    parts = {
+        "weights": weights(method),
+        "pictures": pictures(samples),
+        "code": code(),
+        "torch": torch.__version__,
+        **{name: _plain(value) for name, value in choices.items()},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def weights(method: nn.Module) -> str:
+    """sha256 of all tensors of a method, and of every plain setting of its modules."""
+    sha = hashlib.sha256(type(method).__qualname__.encode())
+    for name, module in method.named_modules():
+        settings = {k: v for k, v in sorted(vars(module).items()) if isinstance(v, PLAIN) and k != "training"}
+        sha.update(f"{name} {type(module).__qualname__} {settings}".encode())
+    for name, tensor in sorted(method.state_dict().items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def pictures(samples: Iterable[Sample]) -> str:
+    """sha256 of the list: each picture's path, and size and time of the file that it is, or that it lies in."""
+    sha = hashlib.sha256()
+    for sample in samples:
+        sha.update(f"{sample.path}\t{_stamp(sample.path)}\n".encode())
+    return sha.hexdigest()
+
+
+@functools.cache
+def code() -> str:
+    """sha256 of every Python file of this package."""
+    root = Path(__file__).parent.parent
+    sha = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        sha.update(path.relative_to(root).as_posix().encode() + b"\n" + path.read_bytes())
+    return sha.hexdigest()
+
+
+def _stamp(path: str) -> str:
+    """Size and time of a file; for a member of an archive, `archive.zip/member`, those of the archive."""
+    place = Path(path)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    status = place.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _plain(value: Any) -> str:
+    """An object's class and attributes; anything else as it prints."""
+    if hasattr(value, "__dict__") and not isinstance(value, type):
+        return f"{type(value).__qualname__} {sorted(vars(value).items())}"
+    return repr(value)
