@@ -2,7 +2,8 @@
 
 Counts: train 751 ids 12,936 images; query 750 ids 3,368 images; gallery 19,732 files, of which 15,913 are loaded.
 Quirks: 3,819 gallery files have pid -1 (junk, never loaded); 2,798 have pid 0 (distractors: searched, never a match,
-never trained on). The folder of 500,000 more distractors is not read.
+never trained on). Some leave the 2,798 out of the gallery, some add 500,000 more; some train on them as one person, which
+nobody here does. DISTRACTORS says which.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from reid.data import records
 from reid.data.datasets import _market
-from reid.data.records import Card, Dataset, Trial
+from reid.data.records import Card, Dataset, Sample, Trial
 
 CARD = Card(
     title="Market-1501 (Zheng et al., ICCV 2015)",
@@ -27,13 +28,20 @@ COUNTS = {
     "gallery files": 19_732,
 }
 COUNTS_ALL = {"train ids": 1_501, "train images": 29_419}
+COUNTS_500K = {"distractors in images/": 500_000}
+DISTRACTORS = ("published", "none", "500k")
 
 
-def load(root: str | Path, *, check_counts: bool = True, all: bool = False) -> Dataset:
-    """Reads the set; with `all` every person of train, query and gallery is trained on and nothing is left to score.
+def load(root: str | Path, *, check_counts: bool = True, all: bool = False, distractors: str = "published") -> Dataset:
+    """Reads the set.
 
+    Args:
+        all: every person of train, query and gallery is trained on and nothing is left to score.
+        distractors: in the gallery: published (the 2,798 of pid 0), none, or 500k (those and the folder images/).
     Raises FileNotFoundError where the set is missing, ValueError where it differs from what was published.
     """
+    if distractors not in DISTRACTORS:
+        raise ValueError(f"market1501: found DISTRACTORS {distractors!r}; expected {', '.join(DISTRACTORS)}")
     folder = records.find(
         root,
         ["Market-1501-v15.09.15", "market1501/Market-1501-v15.09.15", "market1501", "Market-1501"],
@@ -44,10 +52,27 @@ def load(root: str | Path, *, check_counts: bool = True, all: bool = False) -> D
     train, query, gallery = _market.split(folder)
     found = _market.count(train, query, gallery) | {"gallery files": len(records.images(folder / _market.PARTS[2]))}
     notes = records.check_counts("market1501", found, COUNTS, check_counts)
-    trials = [Trial(query, gallery)]
     if all:
-        train, trials = train + query + _market.people(gallery), []
-        pids = {sample.pid for sample in train}
-        found = {"train ids": len(pids), "train images": len(train)}
+        train = train + query + _market.people(gallery)
+        found = {"train ids": len({sample.pid for sample in train}), "train images": len(train)}
         notes += records.check_counts("market1501, all people", found, COUNTS_ALL, check_counts)
-    return Dataset("market1501", folder, train, trials, CARD, variant={"all": all}, notes=notes)
+        return Dataset("market1501", folder, train, [], CARD, variant={"all": True}, notes=notes)
+    if distractors == "none":
+        gallery = _market.people(gallery)
+    if distractors == "500k":
+        more = _distractors(folder / "images")
+        notes += records.check_counts("market1501", {"distractors in images/": len(more)}, COUNTS_500K, check_counts)
+        gallery = gallery + more
+    variant = {"all": False, "distractors": distractors}
+    return Dataset("market1501", folder, train, [Trial(query, gallery)], CARD, variant=variant, notes=notes)
+
+
+def _distractors(folder: Path) -> list[Sample]:
+    """The pictures of the folder that the 500,000 come in; whoever has a pid there would be a wrong match."""
+    samples = _market.read(folder)
+    people = _market.people(samples)
+    if people:
+        raise ValueError(
+            f"{people[0].path}: found the person {people[0].pid}; expected pid 0 throughout {folder}, which holds distractors"
+        )
+    return samples
