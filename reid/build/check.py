@@ -44,7 +44,8 @@ class Report:
             options = ", ".join(f"{key} {value}" for key, value in self.dataset.variant.items())
             lines.append(f"{self.dataset!r}{f'; {options}' if options else ''}")
             lines.append(f"{self.num_pictures:,} pictures below {self.dataset.root}, {how}")
-            lines += [f"note: {note}" for note in self.dataset.notes]
+            told = "\n".join(self.problems)
+            lines += [f"note: {note}" for note in self.dataset.notes if note not in told]
         lines.append(f"{self.card.title}; {self.card.status}: {self.card.page}; terms: {self.card.terms}")
         if self.card.notice:
             lines.append(self.card.notice)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from person_trees import listed, market_names, msmt17_names, plant
 from small import partitions
 
 from reid import config
-from reid.build import objects, registry, runs
+from reid.build import check, objects, registry, runs
 from reid.data import sources
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,3 +171,12 @@ def test_protocol_has_its_published_size(name, full_world):
     train_set = sources.join(objects.datasets(cfg, cfg.DATASETS.SOURCES))
     assert (train_set.num_classes, len(train_set)) == SIZES[name]
     assert all(not dataset.train or dataset.trials for dataset in objects.datasets(cfg, cfg.DATASETS.TARGETS))
+
+
+@pytest.mark.slow
+def test_msmt17_at_full_size_is_listed_and_looked_at_in_three_seconds(full_world):
+    cfg = load("market_to_msmt17", "DATASETS.ROOT", str(full_world))
+    start = time.process_time()
+    (report,) = check.check(cfg, cfg.DATASETS.TARGETS, decode=False)
+    assert time.process_time() - start < 3
+    assert (report.state, report.num_pictures) == ("whole", 126_441)
