@@ -101,14 +101,14 @@ def check_one_protocol(recipes: Sequence[Recipe]) -> None:
     if len(firsts) > 1:
         (one, a), (other, b) = list(firsts.items())[:2]
         mine, theirs = set(words(a)), set(words(b))
-        differences = "; ".join(
-            f"only in {fingerprint}: {line}"
+        differences = "".join(
+            f"; only in {fingerprint}: {line}"
             for fingerprint, lines in ((one, mine - theirs), (other, theirs - mine))
             for line in sorted(lines)
         )
         raise ValueError(
             f"summary: found {len(firsts)} protocols, {one} ({a.path}) and {other} ({b.path}); expected one, since their "
-            f"figures cannot be compared: make a table of each. {differences}"
+            f"figures cannot be compared: make a table of each{differences}"
         )
 
 

@@ -29,7 +29,7 @@ class Table:
 
     def _markdown(self) -> str:
         cells = [[cell.replace("|", "\\|") for cell in line] for line in (self.head, *self.lines)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
         rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
         cells = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in cells]
         rows = [f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:])]
@@ -105,7 +105,7 @@ def comparison(one: Recipe, other: Recipe, metrics: Sequence[str] = (), *, fract
     names = [_name(one), _name(other)]
     head = ["Figure", *names, "difference", "95% low", "95% high", "t", "p", "n", *(f"seed {seed}" for seed in seeds)]
     said = (
-        f"In points of percent: {names[0]} minus {names[1]}, seed by seed; paired t-test, two-sided, n = {len(seeds)}."
+        f"In percentage points: {names[0]} minus {names[1]}, seed by seed; paired t-test, two-sided, n = {len(seeds)}."
     )
     return Table(head, lines, [said, *_footer([one, other])])
 

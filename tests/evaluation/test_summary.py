@@ -207,6 +207,7 @@ def test_paired_comparison_by_hand(run):
         "-1.0",
     ]
     assert "n = 3" in text
+    assert all(set(cell) == set("-:") for cell in text.splitlines()[1].strip("| ").split(" | "))
 
 
 def test_equal_differences_have_no_test(run):
