@@ -21,6 +21,7 @@ class Case(NamedTuple):
 
     prepare: makes the data and returns (ours, peer), two functions without arguments; peer is None where there is none.
     same: whether the two results are the same answer; None where the question makes no sense.
+    repeats: runs after the warm-up; 0 where a run takes minutes: then the warm-up is what is timed.
     """
 
     name: str
@@ -60,15 +61,19 @@ def _line(row: dict) -> str:
 def _measure(case: Case) -> dict:
     """A row: medians of interleaved repeats, so that a busy minute of the machine falls on both sides alike."""
     ours, peer = case.prepare()
-    answer, other = ours(), peer() if peer else None  # also the warm-up
-    same = bool(case.same(answer, other)) if case.same and peer else None
+    answers: dict[str, object] = {}
     seconds: dict[str, list[float]] = {"ours": [], "peer": []}
-    for _ in range(case.repeats):
+    for repeat in range(1 + case.repeats):
+        if repeat == 1:  # the first was the warm-up
+            seconds = {"ours": [], "peer": []}
         for side, function in (("ours", ours), ("peer", peer)):
             if function is not None:
                 start = time.perf_counter()
-                function()
+                answer = function()
                 seconds[side].append(time.perf_counter() - start)
+                answers.setdefault(side, answer)  # the first: a training step's loss changes with every call
+    same = bool(case.same(answers["ours"], answers["peer"])) if case.same and peer else None
+    del answers
     ours_s = statistics.median(seconds["ours"])
     peer_s = statistics.median(seconds["peer"]) if peer else None
     return {
