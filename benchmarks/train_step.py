@@ -45,6 +45,9 @@ def prepare(
     ours = Encoder(backbone, **options).train()
     head = nn.Linear(ours.dim, NUM_CLASSES)
     peer, peer_head = copy.deepcopy(ours), copy.deepcopy(head)
+    for module in peer.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True  # as timm and the peers have it
     ours = ours.to(memory_format=torch.channels_last)
     # Coarse squares and a little noise: pictures of pure noise all pool to one vector, whose differences are rounding.
     coarse = torch.randint(0, 180, (num_images, 3, size[0] // 16, size[1] // 16), dtype=torch.uint8)

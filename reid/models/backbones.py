@@ -37,6 +37,10 @@ def build(name: str, *, weights: str | Path = "none", last_stride: int = 2) -> n
         backbone = Tiny() if name == "tiny" else timm.create_model(name, num_classes=0, global_pool="")
         if str(weights) != "none":
             weight_files.load(backbone, Path(weights), name)
+    for module in backbone.modules():
+        # Autograd keeps the input of these two, so working in place only makes it copy that first: 9% of a CPU step.
+        if isinstance(module, nn.ReLU6 | nn.Hardswish):
+            module.inplace = False
     _check_map(backbone, name)
     # timm's own num_features is the width before the head's convolution in some networks (MobileNetV3).
     backbone.num_features = _probe(backbone)[1]  # type: ignore[assignment]
