@@ -51,6 +51,14 @@ def integers(values: ArrayLike | Tensor, expected: int, what: str) -> NDArray[np
     return array.astype(np.int64)
 
 
+def one_list(skip_same_index: bool, query: NDArray, gallery: NDArray) -> None:
+    """Refuses two lists of different length where row i of both is to be one picture."""
+    if skip_same_index and len(query) != len(gallery):
+        raise ValueError(
+            f"scoring: found {len(query)} queries and {len(gallery)} gallery pictures; skip_same_index needs one list"
+        )
+
+
 def normalised(matrix: Tensor) -> bool:
     """Whether all rows have length 1, so that inner products are cosines."""
     lengths = torch.linalg.vector_norm(matrix, dim=1, dtype=torch.float32)

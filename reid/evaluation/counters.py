@@ -1,13 +1,14 @@
 """What the counting spends its time on, each in a form for every machine. All forms come to the same counts.
 
 A counter(scores (B, N), thresholds (B, T), counts (B, T) int32) adds to `counts` how many scores of the row reach each
-threshold; it may destroy `scores`, which may be a transpose. The thresholds of a row fall, and +inf ends them.
+threshold. `scores` may be a transpose, and stays as it is. The thresholds of a row fall, and +inf ends them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,9 +37,8 @@ def compiled(scores: Tensor, thresholds: Tensor, counts: Tensor) -> None:
 
 def sorting(scores: Tensor, thresholds: Tensor, counts: Tensor) -> None:
     """Sorts the values of each row; numpy sorts float32 at about 2.5 ns a score, torch at ten times that."""
-    scores = scores.contiguous()
-    scores.numpy().sort(axis=1)
-    counts += scores.shape[1] - torch.searchsorted(scores, thresholds, out_int32=True)
+    values = torch.from_numpy(np.sort(scores.numpy(), axis=1))
+    counts += values.shape[1] - torch.searchsorted(values.contiguous(), thresholds, out_int32=True)
 
 
 def comparing(scores: Tensor, thresholds: Tensor, counts: Tensor) -> None:

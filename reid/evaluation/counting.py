@@ -73,9 +73,9 @@ def match_ranks(
 def _against(
     query: Tensor, gallery: Tensor, rows: slice, relevance: Relevance, bonus: csr_array | None, buffer: Tensor
 ) -> Ranks:
-    own = _OwnClasses(relevance, rows, query.device)
+    own = OwnClasses(relevance, rows, query.device)
     extra = None if bonus is None else _Bonus(bonus[rows], query.device)
-    thresholds = own.thresholds(query, gallery, extra)
+    thresholds = _thresholds(own.match_scores(query, gallery, extra))
     counts = torch.zeros_like(thresholds, dtype=torch.int32)
     counter = counters.choose(query.device, thresholds.shape[1])
     query = query.float()
@@ -98,7 +98,8 @@ def _among_themselves(pictures: Tensor, relevance: Relevance, size: int, num_thr
 
     def set_thresholds(todo: Iterator[slice]) -> None:
         for rows in todo:
-            found = _OwnClasses(relevance, rows, pictures.device).thresholds(pictures[rows], pictures)
+            own = OwnClasses(relevance, rows, pictures.device)
+            found = _thresholds(own.match_scores(pictures[rows], pictures))
             thresholds[rows, : found.shape[1]] = found
 
     def count(todo: Iterator[slice]) -> Tensor:
@@ -117,7 +118,7 @@ def _count_from_diagonal(
     pictures: Tensor, rows: slice, relevance: Relevance, thresholds: Tensor, counts: Tensor, buffer: Tensor
 ) -> None:
     """One row of tiles: the one on the diagonal, which holds both sides already, then those to its right."""
-    own = _OwnClasses(relevance, rows, pictures.device)
+    own = OwnClasses(relevance, rows, pictures.device)
     counter = counters.choose(pictures.device, thresholds.shape[1])
     query = pictures[rows].float()
     scores = product(query, query, buffer)
@@ -126,14 +127,14 @@ def _count_from_diagonal(
     for columns in slices(len(pictures), TILE[1], start=rows.stop):
         scores = product(query, pictures[columns], buffer)
         own.hide(scores, columns)
-        counter(scores.T, thresholds[columns], counts[columns])  # first: the rows' counter may destroy the scores
         counter(scores, thresholds[rows], counts[rows])
+        counter(scores.T, thresholds[columns], counts[columns])
 
 
 # ---- what both have in common
 
 
-class _OwnClasses:
+class OwnClasses:
     """Where the pictures of some queries' own classes lie in the gallery, and what the matches among them score."""
 
     def __init__(self, relevance: Relevance, rows: slice, device: torch.device) -> None:
@@ -147,25 +148,34 @@ class _OwnClasses:
             torch.from_numpy(array[order]).to(device) for array in (row, slot, column, match[row, slot])
         )
 
-    def thresholds(self, query: Tensor, gallery: Tensor, extra: _Bonus | None = None) -> Tensor:
-        """(B, 1 + M) falling: just above the best match's ties, then each match's lower edge; +inf where there is none.
-
-        The first column is there to tell ties: what is counted between it and the second ties with the best match.
-        """
+    def match_scores(self, query: Tensor, gallery: Tensor, extra: _Bonus | None = None) -> Tensor:
+        """(B, M) scores of each query's matches, falling; -inf where there is no more."""
         scores = torch.full(self.shape, -torch.inf, device=query.device)
         rows, slots, columns = self.rows[self.match], self.slots[self.match], self.columns[self.match]
         scores[rows, slots] = counters.dot(query, gallery, rows, columns)
         if extra is not None:
             scores[rows, slots] += extra.of(rows, columns)
-        scores = scores.sort(dim=1, descending=True).values
-        width = TIE * scores.abs().clamp_min(1)
-        edges = torch.cat([(scores + width)[:, :1], scores - width], dim=1)
-        return torch.where(edges.isfinite(), edges, torch.inf)
+        return scores.sort(dim=1, descending=True).values
 
     def hide(self, scores: Tensor, columns: slice) -> None:
         """Takes the own classes out of a tile of the gallery's `columns`, so that it holds wrong pictures alone."""
         first, last = np.searchsorted(self.sorted_columns, (columns.start, columns.stop))
         scores[self.rows[first:last], self.columns[first:last] - columns.start] = -torch.inf
+
+
+def tie_width(scores: Tensor) -> Tensor:
+    """How far from a score others are tied with it."""
+    return TIE * scores.abs().clamp_min(1)
+
+
+def _thresholds(scores: Tensor) -> Tensor:
+    """(B, 1 + M) falling: just above the best match's ties, then each match's lower edge; +inf where there is none.
+
+    The first column is there to tell ties: what is counted between it and the second ties with the best match.
+    """
+    width = tie_width(scores)
+    edges = torch.cat([(scores + width)[:, :1], scores - width], dim=1)
+    return torch.where(edges.isfinite(), edges, torch.inf)
 
 
 class _Bonus:

@@ -7,47 +7,25 @@ everything here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from reid.data.records import Sample
-from reid.evaluation import checks
+from reid.evaluation import checks, ids
 from reid.evaluation.counting import Ranks, match_ranks
+from reid.evaluation.ids import Ids
 from reid.evaluation.relevance import Relevance
 
 logger = logging.getLogger(__name__)
 
-DISTRACTOR = 0  # the pid of Market-1501's distractors
 COLLAPSED = 0.5  # share of tied queries from which a model no longer tells its pictures apart
 
 Floats = NDArray[np.float64]
 Embeddings = Tensor | NDArray
-
-
-class Ids(NamedTuple):
-    """Who is on each picture and which camera took it: pids (N,) and camids (N,) whole numbers; camids None: no junk."""
-
-    pids: ArrayLike | Tensor
-    camids: ArrayLike | Tensor | None = None
-
-    @classmethod
-    def of(cls, samples: Iterable[Sample]) -> Ids:
-        """The ids of samples; camids only where every sample has one."""
-        samples = list(samples)
-        pids = np.array([sample.pid for sample in samples], dtype=np.int64)
-        camids = [sample.camid for sample in samples if sample.camid is not None]
-        unknown = len(samples) - len(camids)
-        if unknown not in (0, len(samples)):
-            raise ValueError(
-                f"scoring: {unknown} of {len(samples)} samples have no camid; expected all or none to have one"
-            )
-        return cls(pids, None if unknown else np.array(camids, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -144,11 +122,7 @@ def score(
     """
     if max_rank < 1:
         raise ValueError(f"scoring: found max_rank {max_rank}; expected 1 or more")
-    if gallery is None:
-        gallery_ids, skip_same_index = query_ids, True
-    elif gallery_ids is None:
-        raise ValueError("scoring: found a gallery without gallery_ids; give both or neither")
-    relevance = _relevance(query, gallery, query_ids, gallery_ids, skip_same_index)
+    relevance = ids.relevance(query, gallery, query_ids, gallery_ids, skip_same_index)
     searches = _search(query, gallery, relevance, bonus)
     valid = searches.valid
     num_first = np.bincount(searches.first[valid & (searches.first <= max_rank)], minlength=max_rank + 1)[1:]
@@ -212,7 +186,7 @@ def retrieve(
         relevance = Relevance(classes, classes, skip_same_index=True)
     else:
         others = checks.integers(gallery_classes, len(gallery), "gallery classes")  # type: ignore[arg-type]
-        _same_length(skip_same_index, classes, others)
+        checks.one_list(skip_same_index, classes, others)
         relevance = Relevance(classes, others, skip_same_index=skip_same_index)
     return _search(query, gallery, relevance, bonus)
 
@@ -247,34 +221,6 @@ def _outcome(found: Ranks) -> tuple[NDArray, ...]:
     map_at_r = (precision * in_first_r).sum(axis=1) / per_query
     r_precision = in_first_r.sum(axis=1) / per_query
     return num_matches, ranks[:, 0], ranks.max(axis=1), ap, map_at_r, r_precision, tied
-
-
-def _relevance(
-    query: Embeddings, gallery: Embeddings | None, query_ids: Ids, gallery_ids: Ids | None, skip_same_index: bool
-) -> Relevance:
-    assert gallery_ids is not None, "score fills in the query's ids where there is no gallery"
-    query_pids = checks.integers(query_ids.pids, len(query), "query pids")
-    gallery_pids = checks.integers(gallery_ids.pids, len(query if gallery is None else gallery), "gallery pids")
-    for pids, side in ((query_pids, "query"), (gallery_pids, "gallery")):
-        if (pids < 0).any():
-            raise ValueError(
-                f"scoring: found {int((pids < 0).sum())} {side} pids below 0, which mark junk; leave them out"
-            )
-    if (query_ids.camids is None) != (gallery_ids.camids is None):
-        raise ValueError("scoring: found camids on one side only; expected both, or none: then nothing is junk")
-    cameras = [
-        None if ids.camids is None else checks.integers(ids.camids, len(pids), f"{side} camids")
-        for ids, pids, side in ((query_ids, query_pids, "query"), (gallery_ids, gallery_pids, "gallery"))
-    ]
-    _same_length(skip_same_index, query_pids, gallery_pids)
-    return Relevance(query_pids, gallery_pids, *cameras, distractor=DISTRACTOR, skip_same_index=skip_same_index)
-
-
-def _same_length(skip_same_index: bool, query: NDArray, gallery: NDArray) -> None:
-    if skip_same_index and len(query) != len(gallery):
-        raise ValueError(
-            f"scoring: found {len(query)} queries and {len(gallery)} gallery pictures; skip_same_index needs one list"
-        )
 
 
 def _why_no_match(relevance: Relevance) -> str:

@@ -13,6 +13,7 @@ from reid.data.records import Sample
 from reid.evaluation import counters, counting
 from reid.evaluation.rank import Ids, score
 
+KERNELS = st.sampled_from([None, counters.kernel])
 TILES = [(1, 1), (2, 3), (7, 5), (1024, 4096)]
 
 
@@ -34,14 +35,15 @@ def expected(query, gallery, query_pids, gallery_pids, query_camids, gallery_cam
     return slow.person_search(query, gallery, query_pids, gallery_pids, query_camids, gallery_camids)
 
 
-@given(problems(), st.sampled_from(TILES), st.sampled_from(["float32", "float16"]))
+@given(problems(), st.sampled_from(TILES), st.sampled_from(["float32", "float16"]), KERNELS)
 @settings(max_examples=300, deadline=None)
-def test_equals_the_slow_loops_on_any_search(problem, tile, dtype):
+def test_equals_the_slow_loops_on_any_search(problem, tile, dtype, kernel):
     query, gallery, query_pids, gallery_pids, query_camids, gallery_camids = problem
     found = expected(*problem)
     assume(any(found))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "TILE", tile)
+        patch.setattr(counters, "kernel", kernel)
         ids = Ids(query_pids, query_camids), Ids(gallery_pids, gallery_camids)
         scores = score(query.astype(dtype), gallery.astype(dtype), *ids, max_rank=20)
     cmc, mean_ap, mean_inp, num_valid = slow.figures(found, max_rank=20)

@@ -8,8 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
-from reid.evaluation import counting
+from reid.evaluation import counters, counting
 from reid.evaluation.rank import retrieval, retrieve, summary
+
+KERNELS = st.sampled_from([None, counters.kernel])
 
 
 def vectors(rng, classes, dim=12, noise=1.0):
@@ -18,18 +20,26 @@ def vectors(rng, classes, dim=12, noise=1.0):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(2, 25), st.integers(1, 8), st.booleans(), st.sampled_from([3, 1024]))
-@settings(max_examples=150, deadline=None)
-def test_equals_the_slow_loops(seed, num_pictures, num_classes, alone, tile):
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(2, 25),
+    st.integers(1, 8),
+    st.booleans(),
+    st.sampled_from([1, 3, 1024]),
+    KERNELS,
+)
+@settings(max_examples=200, deadline=None)
+def test_equals_the_slow_loops(seed, num_pictures, num_classes, alone, tile, kernel):
     rng = np.random.default_rng(seed)
     classes = rng.integers(0, num_classes, num_pictures) + 1
-    rows = rng.integers(-2, 3, (num_pictures, 3)).astype(np.float32)
+    rows = 2 * rng.integers(-2, 3, (num_pictures, 3)).astype(np.float32)
     gallery, gallery_classes = (None, None) if alone else (rows[::-1].copy(), classes)
     others = (rows, classes) if alone else (gallery, gallery_classes)
     found = slow.person_search(rows, others[0], classes, others[1], skip_same_index=alone)
     assume(any(found))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "TILE", (tile, tile))
+        patch.setattr(counters, "kernel", kernel)
         got = retrieval(rows, classes, gallery, gallery_classes, ks=(1, 3, 100))
     assert got == pytest.approx(slow.retrieval(found, (1, 3, 100)), abs=1e-12)
 
