@@ -26,6 +26,7 @@ MOVABLE = frozenset(
     [
         *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
         *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
+        *("TEST.RERANK", "TEST.QUERY_EXPANSION", "TEST.CACHE"),
     ]
 )
 
@@ -107,6 +108,9 @@ def defaults() -> CfgNode:
     c.TEST.HOLD_OUT = 0.1  # share of each source's identities kept apart by source_val
     c.TEST.BATCH_SIZE = 128
     c.TEST.FLIP = False  # average the embeddings of a picture and its mirror image
+    c.TEST.RERANK = False  # also score with k-reciprocal re-ranking
+    c.TEST.QUERY_EXPANSION = 0  # also score with each query averaged with so many pictures it finds first; 0: not
+    c.TEST.CACHE = None  # keep embeddings in the run folder; None: test_net does, training does not
     c.TEST.BOOTSTRAP = 0  # resamples of the query persons for 95% intervals; 0: none
     return c
 

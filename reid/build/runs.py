@@ -53,7 +53,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     device = runtime.device(cfg.DEVICE)
     rules = protocol.describe(source_sets, targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
     notes = _notes(source_sets)
-    scorer = _Scorer(cfg, method, targets, validation, run, rules, notes, device)
+    scorer = _Scorer(cfg, method, targets, validation, run, rules, notes, device, keep=bool(cfg.TEST.CACHE))
 
     # Everything that can be refused has been: from here on there is a run.
     run.open(config.dump(cfg))
@@ -129,7 +129,8 @@ def score(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Seq
     _check_pictures([], targets)
     run = runtime.RunFolder(folder / "test")
     device = runtime.device(cfg.DEVICE)
-    scorer = _Scorer(cfg, method, targets, [], run, rules, notes, device)
+    keep = cfg.TEST.CACHE is not False
+    scorer = _Scorer(cfg, method, targets, [], run, rules, notes, device, keep=keep)
     run.open(config.dump(cfg))
     method.to(device)
     _say(targets, "targets")
@@ -155,6 +156,7 @@ class _Scorer:
         rules: dict[str, Any],
         source_notes: list[str],
         device: torch.device,
+        keep: bool,
     ):
         self.run, self.targets, self.validation = run, targets, validation
         self.rules, self.source_notes = rules, source_notes
@@ -172,6 +174,9 @@ class _Scorer:
             seed=cfg.SEED,
             selection=cfg.TEST.SELECT,
             bootstrap=cfg.TEST.BOOTSTRAP,
+            rerank=cfg.TEST.RERANK,
+            query_expansion=cfg.TEST.QUERY_EXPANSION,
+            cache=run / "embeddings" if keep else None,
         )
 
     def __call__(self, step: int) -> float | None:
@@ -233,6 +238,8 @@ def _check_lists(cfg: CfgNode) -> None:
         raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
     if cfg.TEST.SELECT not in protocol.SELECTIONS:
         raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
+    if cfg.TEST.CACHE not in (None, True, False):
+        raise ValueError(f"TEST.CACHE is {cfg.TEST.CACHE!r}; expected True, False, or null: only test_net keeps them")
     if cfg.SOLVER.AMP not in trainer.AMP:
         raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
 

@@ -81,6 +81,8 @@ def weights(method: nn.Module) -> str:
         settings = {k: v for k, v in sorted(vars(module).items()) if isinstance(v, PLAIN) and k != "training"}
         sha.update(f"{name} {type(module).__qualname__} {settings}".encode())
     for name, tensor in sorted(method.state_dict().items()):
+        if not isinstance(tensor, Tensor):  # where a memory stands; no embedding depends on it
+            continue
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()

@@ -329,3 +329,31 @@ def test_full_disk_keeps_the_checkpoint_before(cfg, tmp_path, monkeypatch):
     assert checkpoint.load(tmp_path / "run" / "model_last.pth")["progress"]["step"] == 2
     runs.train(cfg(*options), resume=True)
     assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_second_scoring_reads_the_embeddings_the_first_kept(cfg, tmp_path, monkeypatch):
+    runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    weights = tmp_path / "run" / "model_final.pth"
+    assert not (tmp_path / "run" / "embeddings").exists()
+    first = runs.score(cfg(), weights)
+    assert list((tmp_path / "run" / "test" / "embeddings").iterdir())
+
+    def refuse(*args, **options):
+        raise AssertionError("embedded again")
+
+    monkeypatch.setattr("reid.evaluation.sides.embed", refuse)
+    assert runs.score(cfg(), weights) == first
+    with pytest.raises(AssertionError, match="embedded again"):
+        runs.score(cfg("TEST.CACHE", "False"), weights)
+
+
+def test_rescoring_adds_its_own_rows(cfg, tmp_path):
+    runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    rows = runs.score(cfg("TEST.RERANK", "True", "TEST.QUERY_EXPANSION", "3"), tmp_path / "run" / "model_final.pth")
+    named = [row.get("rescoring", "") for row in rows if row["kind"] == "dataset"]
+    assert named == ["", "query expansion", "re-ranking"]
+
+
+def test_cache_that_is_neither_yes_nor_no_is_refused(cfg):
+    with pytest.raises(ValueError, match=r"TEST\.CACHE is 'auto'"):
+        runs.train(cfg("TEST.CACHE", "auto"))
