@@ -1,0 +1,149 @@
+"""From a checkpoint to what others use: an export's folder, or a model in this process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from reid import checkpoint, config, runtime
+from reid.build import objects, registry
+from reid.data.loader import image_batches
+from reid.evaluation import protocol
+from reid.export import card as cards
+from reid.export import folder
+from reid.export.graphs import OPSET
+from reid.export.model import Encode, Model
+from reid.methods import Method
+
+
+def export(
+    weights: str | Path,
+    output: str | Path,
+    *,
+    formats: Sequence[str] = ("onnx",),
+    input_kind: str = "float",
+    opset: int = OPSET,
+) -> cards.Card:
+    """Writes the checkpoint `weights` into the folder `output`, see `reid.export.folder.write`; returns its card."""
+    runtime.start_log(None)
+    folder.check_request(Path(output), formats, input_kind, opset)
+    cfg, method, content = _restore(weights)
+    pictures, origin = _pictures(cfg)
+    about = {
+        "interpolation": cfg.INPUT.INTERPOLATION,
+        "crop": cfg.INPUT.TEST_CROP,
+        "flip": cfg.TEST.FLIP,
+        "pictures": origin,
+        "training": _training(cfg, content, Path(weights)),
+    }
+    card = folder.write(
+        method,
+        Path(output),
+        formats=formats,
+        input_kind=input_kind,
+        opset=opset,
+        pictures=pictures,
+        about=about,
+    )
+    runtime.log.info("checked on %s; %s says how to use them", origin, Path(output) / cards.MARKDOWN_NAME)
+    return card
+
+
+def load(path: str | Path, device: str = "auto") -> Model:
+    """Opens a checkpoint as `reid.load` does; device: auto, cpu, cuda or cuda:N."""
+    cfg, method, _ = _restore(path)
+    place = runtime.device(device)
+    method.to(place).eval()
+
+    def side(encode: Callable[[Tensor], Tensor]) -> Encode:
+        def run(images: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                return encode(torch.from_numpy(images).to(place)).cpu().numpy()
+
+        return run
+
+    query = side(method.encode_query)
+    sides = {"query": query, "gallery": side(method.encode_gallery) if method.asymmetric else query}
+    dim = query(np.zeros((1, 3, *cfg.INPUT.SIZE), np.uint8)).shape[1]
+    about = f"{cfg.METHOD.NAME} on {cfg.MODEL.BACKBONE.NAME} from a checkpoint, {place}"
+    return Model(sides, objects.test_transform(cfg), dim=dim, flip=cfg.TEST.FLIP, about=about)
+
+
+def _restore(path: str | Path) -> tuple[CfgNode, Method, dict[str, Any]]:
+    """A checkpoint's config, method and content; none of its data sets is needed."""
+    content = checkpoint.load(path)
+    cfg = config.parse(content["config"])
+    num_classes = sum(len(pids) for pids in content["label_map"].values())
+    method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
+    checkpoint.load_state(method, content["model"], path)
+    return cfg, method, content
+
+
+# ---- what the graphs are checked on
+
+
+def _pictures(cfg: CfgNode) -> tuple[Tensor, str]:
+    """(8, 3, H, W) uint8 pictures of the first target found on disk, and what they are; drawn ones where none is."""
+    for entry in cfg.DATASETS.TARGETS:
+        block = {"NAME": entry} if isinstance(entry, str) else entry
+        if block["NAME"] == "walkers" and not Path(cfg.DATASETS.WALKERS_ROOT).is_dir():
+            continue  # reading it would draw it
+        try:
+            (dataset,) = objects.datasets(cfg, [block])
+            samples = dataset.trials[0].query
+            samples = [samples[i * len(samples) // folder.NUM_PICTURES] for i in range(folder.NUM_PICTURES)]
+            (images,) = image_batches(samples, objects.test_transform(cfg), batch_size=len(samples), workers=0)
+        except (OSError, ValueError) as error:
+            runtime.log.info("the check cannot use %s: %s", block["NAME"], error)
+        else:
+            return images, f"{len(samples)} pictures of {dataset.name}"
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (folder.NUM_PICTURES, 8, 4, 3), dtype=np.uint8)
+    drawn = np.stack([cv2.resize(colours, tuple(cfg.INPUT.SIZE[::-1])) for colours in coarse])
+    return torch.from_numpy(drawn).permute(0, 3, 1, 2), f"{len(drawn)} drawn patches of colour (no target on disk)"
+
+
+# ---- what the card says of the training
+
+
+def _training(cfg: CfgNode, content: dict[str, Any], weights: Path) -> cards.Card:
+    step = content["progress"]["step"]
+    return {
+        "checkpoint": weights.name,
+        "sha256": cards.sha256(weights),
+        "step": step,
+        "method": dict(cfg.METHOD),
+        "backbone": cfg.MODEL.BACKBONE.NAME,
+        "pretrained": Path(cfg.MODEL.BACKBONE.WEIGHTS).name,  # the name says enough; where it lay is nobody's business
+        "sources": [_source(entry) for entry in cfg.DATASETS.SOURCES],
+        "protocol": content["protocol"],
+        "fingerprint": protocol.fingerprint(content["protocol"]),
+        "results": _results(weights.parent / "results.jsonl", step),
+    }
+
+
+def _source(entry: str | dict[str, Any]) -> cards.Card:
+    """Name and terms of a source, from its file's CARD: the pictures need not be here."""
+    block = {"NAME": entry} if isinstance(entry, str) else dict(entry)
+    card = sys.modules[registry.find("data/datasets", block["NAME"]).__module__].CARD
+    options = [f"{key} {value}" for key, value in block.items() if key != "NAME"]
+    name = " ".join([block["NAME"], *options])
+    return {"name": name, "title": card.title, "terms": card.terms, "page": card.page, "status": card.status}
+
+
+def _results(path: Path, step: int) -> list[cards.Card]:
+    """The last rows of each data set, and of their mean, that were scored at `step`."""
+    if not path.is_file():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [row for row in rows if row["step"] == step and row["kind"] in ("dataset", "mean")]
+    return list({(row["kind"], row["dataset"], row["metric"]): row for row in rows}.values())

@@ -1,0 +1,137 @@
+"""The card beside exported graphs: all that a user of the vectors must know, as `card.json` and as `card.md` to be read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+FORMAT, VERSION = "reid export", 1
+JSON_NAME, MARKDOWN_NAME = "card.json", "card.md"
+FIGURES = ("R1", "R5", "R10", "mAP", "mINP", "R@1", "MAP@R", "RP")
+
+Card = dict[str, Any]
+
+
+def describe_input(input_kind: str, instance_norm: bool, mean: list[float], std: list[float]) -> Card:
+    """What stands between a picture's bytes and the graph: `scale`, `mean` and `std` are the caller's to apply."""
+    if input_kind == "uint8":
+        return {"type": "uint8", "values": "0..255, as decoded; everything else happens inside", "normalise": None}
+    if instance_norm:
+        values = "0..1: bytes / 255 and nothing more; each picture is normalised by itself inside"
+        mean, std = [0.0] * 3, [1.0] * 3
+    else:
+        values = "(bytes / 255 - mean) / std, a channel each"
+    return {"type": "float32", "values": values, "normalise": {"scale": 255, "mean": mean, "std": std}}
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        sha = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def read(folder: Path) -> Card:
+    """The card of an export. Raises FileNotFoundError, or ValueError for one that is broken or of another version."""
+    path = folder / JSON_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"export: found no {path}; expected a folder written by tools/export_net.py")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"export: {path} is not JSON ({error}); export the checkpoint again") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ValueError(f"export: {path} is not a card of this toolkit; export the checkpoint again")
+    if card.get("version") != VERSION:
+        raise ValueError(
+            f"export: {path} has format version {card.get('version')}; this release reads version {VERSION}: "
+            "export the checkpoint again"
+        )
+    return card
+
+
+def write(folder: Path, card: Card) -> None:
+    """Both forms of the card, into `folder`."""
+    text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / JSON_NAME).write_text(text + "\n", encoding="utf-8")
+    (folder / MARKDOWN_NAME).write_text(markdown(card), encoding="utf-8")
+
+
+def markdown(card: Card) -> str:
+    """The card for people."""
+    inputs, outputs, training = card["input"], card["output"], card["training"]
+    height, width = inputs["size"]
+    lines = [f"# {training['method']['NAME']} on {training['backbone']}, by reid {card['reid']}", ""]
+    lines += [
+        f"- input `{inputs['name']}`: {inputs['type']} (batch, 3, {height}, {width}), {inputs['channels']}, {inputs['values']}",
+        f"- resize: {inputs['interpolation']}, height {height} and width {width}" + _cropped(inputs["crop"]),
+    ]
+    if inputs["normalise"]:
+        lines.append(
+            f"- mean {_row(inputs['normalise']['mean'])}, std {_row(inputs['normalise']['std'])}, of values in 0..1"
+        )
+    length = "unit length, so the score is the cosine" if outputs["unit_length"] else "any length"
+    lines.append(f"- output `{outputs['name']}`: float32 (batch, {outputs['dim']}), {length}")
+    lines.append(f"- score of two pictures: the {outputs['score']} of their vectors{_sides(card['asymmetric'])}")
+    if outputs["flip"]:
+        lines.append(
+            "- scored with the mean of a picture's and its mirror image's vectors; the graph gives one of the two"
+        )
+    return "\n".join([*lines, "", *_files(card), "", *_results(card), "", *_training(training)]) + "\n"
+
+
+def _cropped(crop: float) -> str:
+    return "" if crop == 1 else f", the middle of a picture resized to 1 / {crop} of that"
+
+
+def _sides(asymmetric: bool) -> str:
+    return "; a query's from `query`, a gallery picture's from `gallery`" if asymmetric else ""
+
+
+def _files(card: Card) -> list[str]:
+    check = card["check"]
+    lines = [
+        f"Checked against torch on {check['pictures']}, in batches of {', '.join(map(str, check['batches']))}; largest "
+        f"difference allowed: {check['limit']:.0e}, relative to the column's largest entry where that passes 1.",
+        "",
+        "| file | format | sha256 | difference |",
+        "|---|---|---|---|",
+    ]
+    for graph in card["graphs"]:
+        for name, sha in graph["files"].items():
+            lines.append(f"| {name} | {graph['format']}{_legacy(graph)} | `{sha}` | {max(graph['differences']):.1e} |")
+    return lines
+
+
+def _legacy(graph: Card) -> str:
+    return " (legacy)" if graph["format"] == "torchscript" else ""
+
+
+def _results(card: Card) -> list[str]:
+    rows = card["training"]["results"]
+    if not rows:
+        return ["Not scored: the run's folder had no results of this checkpoint."]
+    figures = [name for name in FIGURES if any(name in row for row in rows)]
+    lines = [f"| data set | role | {' | '.join(figures)} | protocol |", "|---" * (len(figures) + 3) + "|"]
+    for row in rows:
+        shown = [f"{100 * row[name]:.1f}" if name in row else "" for name in figures]
+        lines.append(f"| {row['dataset']} | {row['role']} | {' | '.join(shown)} | {row['fingerprint']} |")
+    return lines
+
+
+def _training(training: Card) -> list[str]:
+    lines = [
+        f"Trained for {training['step']:,} steps, backbone's weights from: {training['pretrained']}; "
+        f"protocol {training['fingerprint']}. Sources, whose terms bind whoever uses the vectors:",
+        "",
+    ]
+    for source in training["sources"]:
+        lines.append(f"- {source['name']}: {source['title']}; {source['terms']} ({source['status']}; {source['page']})")
+    return lines
+
+
+def _row(values: list[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

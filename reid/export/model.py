@@ -1,0 +1,160 @@
+"""A trained method to be used: pictures in, vectors and scores out, from a checkpoint or from an export alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from reid.data import records, transforms
+from reid.export import card as cards
+from reid.export import runners
+
+SIDES = ("query", "gallery")
+UNIT = 1e-3  # how far from 1 the lengths may lie for the rows to count as normalised, as in `reid.evaluation.embed`
+
+Encode = Callable[[np.ndarray], np.ndarray]  # (B, 3, H, W) uint8 RGB -> (B, D) float32
+Picture = str | os.PathLike | np.ndarray  # a file, or (H, W, 3) uint8 RGB
+
+
+class Model:
+    """What `reid.load` returns.
+
+    Args:
+        sides: `query` and `gallery`: how pictures of that side become vectors; the same function where there is one.
+        transform: from a picture of any size to the (H, W, 3) that the encoder takes, as in scoring.
+        dim: D, the vectors' length. flip: average a picture's vector with its mirror image's, as in scoring.
+        about: what `repr` says.
+    """
+
+    def __init__(
+        self,
+        sides: Mapping[str, Encode],
+        transform: Callable[[np.ndarray], np.ndarray],
+        *,
+        dim: int,
+        flip: bool = False,
+        about: str = "",
+    ) -> None:
+        self.sides, self.transform, self.dim, self.flip, self.about = dict(sides), transform, dim, flip, about
+
+    def __repr__(self) -> str:
+        return f"<{self.about}, {self.dim}-d>"
+
+    @property
+    def asymmetric(self) -> bool:
+        """Whether a picture has one vector as a query and another in the gallery."""
+        return self.sides["query"] is not self.sides["gallery"]
+
+    def embed(
+        self, pictures: Sequence[Picture] | np.ndarray, *, side: str = "query", batch_size: int = 64
+    ) -> np.ndarray:
+        """pictures (paths, or (H, W, 3) uint8 RGB arrays of any size) -> (N, D) float32, to be scored by inner product.
+
+        Raises FileNotFoundError, or ValueError for what is not a picture; the message names the file or the position.
+        """
+        if side not in SIDES:
+            raise ValueError(f"embed: no side {side}; there are {', '.join(SIDES)}")
+        if isinstance(pictures, (str, os.PathLike)):
+            raise ValueError(f"embed: found the single path {os.fspath(pictures)}; expected a list: [path]")
+        rows = [np.empty((0, self.dim), np.float32)]
+        for start in range(0, len(pictures), batch_size):
+            numbers = range(start, min(start + batch_size, len(pictures)))
+            images = np.stack([self.transform(_picture(pictures[i], i)) for i in numbers])  # (B, H, W, 3)
+            rows.append(self._encode(images, self.sides[side]))
+        return np.concatenate(rows)
+
+    def similarity(self, a: Sequence[Picture] | np.ndarray, b: Sequence[Picture] | np.ndarray) -> np.ndarray:
+        """(len(a), len(b)) float32, higher is more alike: `a` as queries, `b` as a gallery.
+
+        Each is what `embed` takes, or (N, D) float32 vectors that `embed` returned for that side.
+        """
+        return self._vectors(a, "query") @ self._vectors(b, "gallery").T
+
+    def _vectors(self, items: Sequence[Picture] | np.ndarray, side: str) -> np.ndarray:
+        if not (isinstance(items, np.ndarray) and np.issubdtype(items.dtype, np.floating)):
+            return self.embed(items, side=side)
+        if items.ndim != 2 or items.shape[1] != self.dim:
+            raise ValueError(f"similarity: found vectors {items.shape} for the {side}; expected (N, {self.dim})")
+        return items.astype(np.float32, copy=False)
+
+    def _encode(self, images: np.ndarray, encode: Encode) -> np.ndarray:
+        """images (B, H, W, 3) -> (B, D)"""
+        rows = encode(images.transpose(0, 3, 1, 2))
+        if not self.flip:
+            return rows
+        mirrored = np.ascontiguousarray(images[:, :, ::-1])
+        mean = (rows + encode(mirrored.transpose(0, 3, 1, 2))) / 2
+        unit = (abs(np.linalg.norm(rows, axis=1) - 1) < UNIT).all()
+        return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12) if unit else mean
+
+
+def load(path: str | Path, device: str = "auto") -> Model:
+    """Opens an export: its folder, or one of its graph files, which chooses the format. It runs on the CPU.
+
+    Raises FileNotFoundError, or ValueError for a card or a graph that does not fit, and where a package is missing.
+    """
+    path = Path(path)
+    suffixes = [form.suffix for form in runners.FORMATS.values()]
+    if path.suffix not in suffixes and not path.is_dir() and path.exists():
+        raise ValueError(f"load: found the file {path}; expected .pth, {', '.join(suffixes)} or an export's folder")
+    if device not in ("auto", "cpu"):
+        raise ValueError(f"load: device {device} is for checkpoints; an export runs on the CPU: leave device out")
+    folder = path if path.is_dir() else path.parent
+    card = cards.read(folder)
+    name = card["graphs"][0]["format"] if path.is_dir() else _format_of(path, card)
+    graphs = [graph for graph in card["graphs"] if graph["format"] == name]
+    opened = {graph["side"]: _open(folder, graph, card["input"]["normalise"]) for graph in graphs}
+    sides = {side: opened.get(side) or opened["both"] for side in SIDES}
+    inputs = card["input"]
+    transform = transforms.Test(tuple(inputs["size"]), inputs["interpolation"], inputs["crop"])
+    about = f"{card['training']['method']['NAME']} on {card['training']['backbone']} from {name}"
+    return Model(sides, transform, dim=card["output"]["dim"], flip=card["output"]["flip"], about=about)
+
+
+def _format_of(path: Path, card: dict[str, Any]) -> str:
+    for graph in card["graphs"]:
+        if path.name in graph["files"]:
+            return graph["format"]
+    known = ", ".join(name for graph in card["graphs"] for name in graph["files"])
+    raise ValueError(f"export: {path.name} is not in the card of {path.parent}, which has {known}")
+
+
+def _open(folder: Path, graph: dict[str, Any], normalise: dict[str, Any] | None) -> Encode:
+    runners.require(graph["format"], runners.FORMATS[graph["format"]].opens)
+    paths = [records.below(folder, name) for name in graph["files"]]
+    for path, expected in zip(paths, graph["files"].values(), strict=True):
+        found = cards.sha256(path) if path.is_file() else "no such file"
+        if found != expected:
+            raise ValueError(
+                f"export: {path} is not the graph of its card: found sha256 {found[:16]}, expected {expected[:16]}; "
+                "export the checkpoint again"
+            )
+    return runners.normalised(runners.start(graph["format"], paths[0]), normalise)
+
+
+def _picture(picture: Picture, number: int) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of what a caller gave."""
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+            raise ValueError(
+                f"embed: picture {number} is a {picture.dtype} array {picture.shape}; expected uint8 (H, W, 3) RGB"
+            )
+        return picture
+    path = os.fspath(picture)
+    try:
+        data = np.frombuffer(records.read(path), np.uint8)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: found no such file, expected a picture") from None
+    try:
+        # As `reid.data.loader.read_image`, which lies in a file that imports torch.
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
+    except cv2.error:  # for some damage OpenCV raises, for other damage it returns None
+        image = None
+    if image is None:
+        raise ValueError(f"{path}: found {data.size:,} bytes that are no picture OpenCV can decode; take it out")
+    return image
