@@ -18,6 +18,9 @@ check: setup
 test: check
 	$(BIN)/pytest -n 2
 
+demo: setup
+	$(BIN)/python tools/demo.py
+
 test-slow: setup
 	$(BIN)/pytest -m slow
 

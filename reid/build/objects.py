@@ -95,6 +95,7 @@ def encoder(cfg: CfgNode, *, weights: str | None = None) -> Encoder:
         neck=cfg.MODEL.NECK,
         instance_norm=cfg.MODEL.INSTANCE_NORM,
         freeze_bn=cfg.MODEL.FREEZE_BN,
+        mirror=cfg.TEST.FLIP,
     )
 
 

@@ -169,7 +169,6 @@ class _Scorer:
             batch_size=cfg.TEST.BATCH_SIZE,
             workers=cfg.DATALOADER.WORKERS,
             device=device,
-            flip=cfg.TEST.FLIP,
             protocol=rules,
             seed=cfg.SEED,
             selection=cfg.TEST.SELECT,

@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, distributed
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from reid import runtime
 from reid.data import loader
 from reid.data.records import Sample
-
-UNIT = 1e-3  # how far from 1 the lengths may lie for the rows to count as normalised
 
 
 def embed(
@@ -25,7 +22,6 @@ def embed(
     workers: int = 0,
     device: torch.device | str = "cpu",
     autocast: torch.dtype | None = None,
-    flip: bool = False,
     title: str = "embed",
 ) -> Tensor:
     """Embeds samples in their order: (N, D) float32 on the CPU.
@@ -34,7 +30,6 @@ def embed(
         encode: images (B, 3, H, W) uint8 on `device` -> (B, D), in evaluation mode (the caller's duty).
         transform: from a decoded picture to (3, H, W) uint8, as `loader.image_batches` takes it.
         autocast: the type products are computed in, None for float32.
-        flip: average what `encode` gives for each picture and its mirror image. See `_average`.
         title: what the progress bar says.
     Raises:
         ValueError: no samples, or an embedding that is not finite; the message names the files.
@@ -46,7 +41,7 @@ def embed(
 
     def compute(some: Sequence[Sample]) -> Tensor:
         batches = loader.image_batches(some, transform, batch_size=batch_size, workers=workers)
-        return _embed(_views(encode, flip), batches, some, device, autocast, title)
+        return _embed(encode, batches, some, device, autocast, title)
 
     return compute(samples) if runtime.world() == 1 else _shared(compute, samples, device)
 
@@ -97,23 +92,6 @@ def _shared(compute: Callable[[Sequence[Sample]], Tensor], samples: Sequence[Sam
     padded[: len(rows), : rows.shape[1]] = rows
     on = device if distributed.get_backend() == "nccl" else torch.device("cpu")
     return runtime.gather({"rows": padded.to(on)})["rows"][: len(samples)].cpu()
-
-
-def _views(encode: Callable[[Tensor], Tensor], flip: bool) -> Callable[[Tensor], Tensor]:
-    if not flip:
-        return encode
-    return lambda images: _average(encode(images), encode(images.flip(-1)))
-
-
-def _average(rows: Tensor, mirrored: Tensor) -> Tensor:
-    """The mean of a picture's and its mirror image's rows; scaled back to length 1 where the encoder normalises.
-
-    Then the score is the cosine between the two means, and no picture counts less because its two views differ.
-    """
-    rows, mirrored = rows.float(), mirrored.float()
-    mean = (rows + mirrored) / 2
-    normalised = bool(((rows.norm(dim=1) - 1).abs() < UNIT).all())
-    return F.normalize(mean) if normalised else mean
 
 
 def _refuse_unsound(rows: Tensor, samples: Sequence[Sample]) -> None:

@@ -47,7 +47,7 @@ def evaluate(
         rerank: also score with k-reciprocal re-ranking, k1 20, k2 6, weight 0.3 as published.
         query_expansion: also score with each query averaged with so many pictures it finds first; 0 for not.
         cache: folder in which embeddings are kept and found again; None to keep none. See `reid.evaluation.cache`.
-        embedding: `transform`, `batch_size`, `workers`, `device`, `autocast`, `flip`: see `embed`.
+        embedding: `transform`, `batch_size`, `workers`, `device`, `autocast`: see `embed`.
     Returns:
         Rows of `results.jsonl`: for each data set a `trial` row per trial and one `dataset` row, the mean over trials,
         with `R1_std` and so on where there are several; then, for each metric, one `mean` row over its targets. Rows of

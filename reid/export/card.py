@@ -78,7 +78,7 @@ def markdown(card: Card) -> str:
     lines.append(f"- score of two pictures: the {outputs['score']} of their vectors{_sides(card['asymmetric'])}")
     if outputs["flip"]:
         lines.append(
-            "- scored with the mean of a picture's and its mirror image's vectors; the graph gives one of the two"
+            "- the graph looks at each picture and its mirror image and averages their features, as scoring did"
         )
     return "\n".join([*lines, "", *_files(card), "", *_results(card), "", *_training(training)]) + "\n"
 

@@ -15,7 +15,6 @@ from reid.export import card as cards
 from reid.export import runners
 
 SIDES = ("query", "gallery")
-UNIT = 1e-3  # how far from 1 the lengths may lie for the rows to count as normalised, as in `reid.evaluation.embed`
 
 Encode = Callable[[np.ndarray], np.ndarray]  # (B, 3, H, W) uint8 RGB -> (B, D) float32
 Picture = str | os.PathLike | np.ndarray  # a file, or (H, W, 3) uint8 RGB
@@ -27,7 +26,7 @@ class Model:
     Args:
         sides: `query` and `gallery`: how pictures of that side become vectors; the same function where there is one.
         transform: from a picture of any size to the (H, W, 3) that the encoder takes, as in scoring.
-        dim: D, the vectors' length. flip: average a picture's vector with its mirror image's, as in scoring.
+        dim: D, the vectors' length.
         about: what `repr` says.
     """
 
@@ -37,10 +36,9 @@ class Model:
         transform: Callable[[np.ndarray], np.ndarray],
         *,
         dim: int,
-        flip: bool = False,
         about: str = "",
     ) -> None:
-        self.sides, self.transform, self.dim, self.flip, self.about = dict(sides), transform, dim, flip, about
+        self.sides, self.transform, self.dim, self.about = dict(sides), transform, dim, about
 
     def __repr__(self) -> str:
         return f"<{self.about}, {self.dim}-d>"
@@ -84,13 +82,7 @@ class Model:
 
     def _encode(self, images: np.ndarray, encode: Encode) -> np.ndarray:
         """images (B, H, W, 3) -> (B, D)"""
-        rows = encode(images.transpose(0, 3, 1, 2))
-        if not self.flip:
-            return rows
-        mirrored = np.ascontiguousarray(images[:, :, ::-1])
-        mean = (rows + encode(mirrored.transpose(0, 3, 1, 2))) / 2
-        unit = (abs(np.linalg.norm(rows, axis=1) - 1) < UNIT).all()
-        return mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12) if unit else mean
+        return encode(images.transpose(0, 3, 1, 2))
 
 
 def load(path: str | Path, device: str = "auto") -> Model:
@@ -113,7 +105,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
     inputs = card["input"]
     transform = transforms.Test(tuple(inputs["size"]), inputs["interpolation"], inputs["crop"])
     about = f"{card['training']['method']['NAME']} on {card['training']['backbone']} from {name}"
-    return Model(sides, transform, dim=card["output"]["dim"], flip=card["output"]["flip"], about=about)
+    return Model(sides, transform, dim=card["output"]["dim"], about=about)
 
 
 def _format_of(path: Path, card: dict[str, Any]) -> str:

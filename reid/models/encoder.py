@@ -25,6 +25,8 @@ class Encoder(nn.Module):
              instance_norm: normalise each channel of each picture by its own mean and deviation instead of by `mean`
              and `std`, which takes a camera's cast and contrast away. For training from scratch: weights made
              with `mean` and `std` do not expect it.
+             mirror: while scoring, not while training, average the features of each picture and its mirror image. They
+             are averaged before the neck and before any normalisation, so that no view counts more than the other.
              freeze_bn: the backbone's BatchNorm layers keep their running statistics while training (the recipes of
              retrieval, whose batches hold few classes). Their weights still learn.
              mean, std: RGB in 0..1, as the weights expect them.
@@ -45,6 +47,7 @@ class Encoder(nn.Module):
         neck: bool = True,
         instance_norm: bool = False,
         freeze_bn: bool = False,
+        mirror: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
@@ -61,6 +64,7 @@ class Encoder(nn.Module):
             self.neck.bias.requires_grad_(False)
         self.instance_norm = instance_norm
         self.freeze_bn = freeze_bn
+        self.mirror = mirror
         # In the state, so that a checkpoint scores the same whatever the defaults are by then.
         self.register_buffer("mean", _per_channel(mean))
         self.register_buffer("std", _per_channel(std))
@@ -72,9 +76,15 @@ class Encoder(nn.Module):
         """images (B, 3, H, W), uint8 or float in 0..1, RGB, in either memory format -> two (B, dim) float32, also under
         autocast: the feature before the neck ('penultimate') and the embedding after it. The same tensor without a neck.
         """
-        maps = self.backbone(self.normalise(images))  # (B, C, h, w)
-        before = self.reduce(self.pool(maps)).float()
+        images = self.normalise(images)
+        before = self._features(images)
+        if self.mirror and not self.training:
+            before = (before + self._features(images.flip(-1))) / 2
         return before, self.neck(before)
+
+    def _features(self, images: Tensor) -> Tensor:
+        maps = self.backbone(images)  # (B, C, h, w)
+        return self.reduce(self.pool(maps)).float()
 
     def normalise(self, images: Tensor) -> Tensor:
         """images as in `forward` -> float32 (B, 3, H, W) as the backbone takes them."""

@@ -1,8 +1,7 @@
-"""Embedding a list of samples: order, flip, autocast, files named where a model breaks."""
+"""Embedding a list of samples: order, autocast, files named where a model breaks."""
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from reid.data import loader
 from reid.data.records import Sample
@@ -35,17 +34,6 @@ def test_rows_are_in_the_order_of_the_samples(pictures, batch_size):
     assert torch.equal(rows, flatten(pictures.flip(0)))
     assert rows.dtype == torch.float32
     assert not rows.is_inference()
-
-
-def test_flip_averages_both_views(pictures):
-    rows = embed(flatten, SAMPLES, transform=None, flip=True)
-    torch.testing.assert_close(rows, (flatten(pictures) + flatten(pictures.flip(-1))) / 2)
-
-
-def test_flip_of_a_normalising_encoder_has_length_one_again(pictures):
-    rows = embed(lambda images: F.normalize(flatten(images)), SAMPLES, transform=None, flip=True)
-    views = F.normalize(flatten(pictures)), F.normalize(flatten(pictures.flip(-1)))
-    torch.testing.assert_close(rows, F.normalize((views[0] + views[1]) / 2))
 
 
 def test_half_precision_comes_back_as_float32(pictures):

@@ -34,7 +34,7 @@ def test_checkpoint_gives_the_vectors_that_are_scored(made, case):
     model = reid.load(made(case) / "model_final.pth", device="cpu")
     samples = target(made(case)).trials[0].query
     for side, encode in (("query", method.encode_query), ("gallery", method.encode_gallery)):
-        expected = embed(encode, samples, transform=objects.test_transform(cfg), flip=cfg.TEST.FLIP)
+        expected = embed(encode, samples, transform=objects.test_transform(cfg))
         found = model.embed([sample.path for sample in samples], side=side)
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6, atol=1e-6)
 

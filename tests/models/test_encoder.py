@@ -211,3 +211,18 @@ def test_gem_starts_at_three_and_nears_the_maximum():
         pool.power.fill_(300)
     assert torch.allclose(pool(maps), maps.amax((2, 3)), atol=0.02)
     assert math.isfinite(pool(torch.zeros(1, 4, 6, 6)).sum().item())
+
+
+def test_mirror_averages_features_of_both_views_while_scoring_only():
+    torch.manual_seed(0)
+    images = torch.randint(256, (4, 3, 64, 32), dtype=torch.uint8)
+    plain, mirrored = Encoder("tiny", pooling="strips2"), Encoder("tiny", pooling="strips2", mirror=True)
+    mirrored.load_state_dict(plain.state_dict())
+    assert torch.equal(plain(images)[0], mirrored(images)[0])  # in training it makes no difference
+    plain.eval(), mirrored.eval()
+    with torch.no_grad():
+        mean = (plain(images)[0] + plain(images.flip(-1))[0]) / 2
+        before, after = mirrored(images)
+    torch.testing.assert_close(before, mean)
+    torch.testing.assert_close(after, mirrored.neck(mean))
+    torch.testing.assert_close(mirrored(images.flip(-1))[1], after)
