@@ -357,3 +357,25 @@ def test_rescoring_adds_its_own_rows(cfg, tmp_path):
 def test_cache_that_is_neither_yes_nor_no_is_refused(cfg):
     with pytest.raises(ValueError, match=r"TEST\.CACHE is 'auto'"):
         runs.train(cfg("TEST.CACHE", "auto"))
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_half_precision_trains_with_every_optimiser(cfg, amp, optimizer):
+    rows = runs.train(cfg("SOLVER.AMP", amp, "SOLVER.OPTIMIZER", optimizer, "SOLVER.CLIP_GRAD", "5.0", "SOLVER.MAX_STEPS", "4"))
+    assert rows[-1]["step"] == 4
+
+
+def test_overflow_in_fp16_skips_the_step_and_remembers_nothing(cfg, tmp_path, monkeypatch):
+    """The scaler starts at 2**16: made larger, the first gradients overflow; the run goes on with a smaller factor."""
+    real = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *a, **k: real(*a, init_scale=2.0**120, **k))
+    kept = []
+    method = objects.find("methods", "baseline")
+    remember = method.remember
+    monkeypatch.setattr(method, "remember", lambda self, fresh: (kept.append(1), remember(self, fresh))[1])
+    runs.train(cfg("SOLVER.AMP", "fp16", "SOLVER.MAX_STEPS", "6"))
+    assert len(kept) < 6
+    content = checkpoint.load(tmp_path / "run" / "model_last.pth")
+    assert content["scaler"]["scale"] < 2.0**120
+    assert all(v.isfinite().all() for v in content["model"].values() if isinstance(v, torch.Tensor))
