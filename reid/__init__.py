@@ -16,5 +16,5 @@ def load(path: str | os.PathLike, device: str = "auto") -> Any:
     """
     # By name and only now, so that `import reid` costs nothing and an ONNX export is opened without torch.
     if os.fspath(path).endswith(".pth"):
-        return importlib.import_module("reid.build.exports").load(path, device)
+        return importlib.import_module("reid.builder.exports").load(path, device)
     return importlib.import_module("reid.export.model").load(path, device)

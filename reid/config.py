@@ -5,7 +5,7 @@ would execute a `.py`), `_BASE_` names the file a config starts from, overrides 
 is fine where a float is the default, a list where a tuple was written, and an unknown key is answered with the nearest.
 
 A block with a NAME (METHOD, SAMPLER, an entry of LOSSES, SOURCES or TARGETS) is free: its other keys are the options of
-the file it names, and `reid.build` checks them against that file's constructor.
+the file it names, and `reid.builder` checks them against that file's constructor.
 """
 
 from __future__ import annotations

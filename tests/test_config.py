@@ -163,7 +163,7 @@ def test_loaded_config_is_frozen():
 
 def test_every_key_is_read_by_build():
     """A key nothing reads would be a setting that silently does nothing."""
-    text = "".join(path.read_text() for path in Path("reid/build").glob("*.py"))
+    text = "".join(path.read_text() for path in Path("reid/builder").glob("*.py"))
     whole_blocks = ("MEMORY", "METHOD", "SAMPLER")  # handed on as they are
     keys = [k for k in config._leaves(config._plain(config.defaults())) if k.partition(".")[0] not in whole_blocks]
     unread = [key for key in keys if f"cfg.{key}" not in text and f"solver.{key.rpartition('.')[2]}" not in text]

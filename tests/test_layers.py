@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top; a module may import from its own layer only what shares its first name, and from every layer below.
 LAYERS = [
     ["tools"],
-    ["reid.build", "reid.config"],
+    ["reid.builder", "reid.config"],
     ["reid.trainer", "reid.export", "reid.optim", "reid.checkpoint"],
     ["reid.methods.*", "reid.evaluation"],
     ["reid.data", "reid.models", "reid.losses", "reid.memory", "reid.methods"],

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reid import config, optim
-from reid.build import objects, registry
+from reid.builder import objects, registry
 from reid.data import sources
 
 WORLD = ["MODEL.BACKBONE.NAME", "tiny", "INPUT.SIZE", "[32, 16]", "INPUT.PAD", "2", "DATALOADER.BATCH_SIZE", "16"]

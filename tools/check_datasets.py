@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="decode nothing: lists, counts, first and last bytes")
     args = parser.parse_args()
     from reid import config
-    from reid.build import check
+    from reid.builder import check
 
     overrides = ["DATASETS.ROOT", args.root] if args.root else []
     if args.names:

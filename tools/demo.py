@@ -18,7 +18,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     from reid import config, runtime
-    from reid.build import demo
+    from reid.builder import demo
 
     with runtime.errors_in_one_line():
         demo.run(config.load(args.config, args.overrides))

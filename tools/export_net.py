@@ -24,7 +24,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     from reid import runtime
-    from reid.build import exports
+    from reid.builder import exports
 
     with runtime.errors_in_one_line():
         exports.export(args.weights, args.output, formats=args.format, input_kind=args.input, opset=args.opset)

@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="R1 mAP unless given")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="a paired t-test of two rows over common seeds")
     args = parser.parse_args()
-    from reid.build import recipes
+    from reid.builder import recipes
     from reid.evaluation import tables
 
     try:

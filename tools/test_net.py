@@ -21,7 +21,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     from reid import config, runtime
-    from reid.build import runs
+    from reid.builder import runs
 
     with runtime.errors_in_one_line():
         cfg = config.load(args.config, args.overrides) if args.config else None

@@ -29,7 +29,7 @@ def main() -> None:
         print(f"torchrun --nproc-per-node {args.num_gpus} tools/train_net.py {' '.join(words)}")
         return
     from reid import config, runtime
-    from reid.build import runs
+    from reid.builder import runs
 
     with runtime.errors_in_one_line():
         cfg = config.load(args.config, args.overrides)

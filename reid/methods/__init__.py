@@ -1,7 +1,7 @@
 """Methods: one file each; the config's NAME is the file's name, the constructor's signature its options.
 
 The trainer and the evaluator know only the contract below, never which method runs. `encoder`, `losses`, `memory`,
-`num_classes`, `dim` and `num_samples` in a constructor are injected by `reid.build`, never options.
+`num_classes`, `dim` and `num_samples` in a constructor are injected by `reid.builder`, never options.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from person_trees import listed, market_names, msmt17_names, plant
 from small import partitions
 
 from reid import config
-from reid.build import check, objects, registry, runs
+from reid.builder import check, objects, registry, runs
 from reid.data import sources
 
 ROOT = Path(__file__).resolve().parents[2]

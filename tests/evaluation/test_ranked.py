@@ -36,7 +36,9 @@ def test_junk_is_left_out_and_the_border_says_right_or_wrong(samples, tmp_path):
     query = [samples(10, 1, 1)]
     gallery = [samples(20, 1, 1), samples(30, 2, 2), samples(40, 1, 2)]  # junk, wrong, right
     scores = torch.tensor([[0.9], [0.8], [0.7]])
-    ranked.sheet(Trial(query, gallery), torch.ones(1, 1), scores, tmp_path / "x.png", num_queries=1, depth=2, size=(32, 16))
+    ranked.sheet(
+        Trial(query, gallery), torch.ones(1, 1), scores, tmp_path / "x.png", num_queries=1, depth=2, size=(32, 16)
+    )
     (row,) = cells(tmp_path / "x.png", 1, 3)
     assert row == [(10, ranked.GREY), (30, ranked.RED), (40, ranked.GREEN)]
 

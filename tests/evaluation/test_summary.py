@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reid import config
-from reid.build import recipes
+from reid.builder import recipes
 from reid.evaluation import summary, tables
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "summarize.py"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reid import checkpoint, config
-from reid.build import objects
+from reid.builder import objects
 from reid.data.records import Dataset
 from reid.methods import Method
 

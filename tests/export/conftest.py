@@ -10,7 +10,7 @@ import pytest
 from cases import CASES, WORLD
 
 from reid import config
-from reid.build import exports, runs
+from reid.builder import exports, runs
 from reid.export import graphs
 
 

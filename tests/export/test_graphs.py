@@ -16,7 +16,7 @@ from cases import CASES, CHECKOUT, restored, target
 
 import reid
 from reid import checkpoint, config
-from reid.build import exports, objects
+from reid.builder import exports, objects
 from reid.data.loader import image_batches
 from reid.evaluation import rank
 from reid.export import card as cards

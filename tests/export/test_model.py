@@ -12,7 +12,7 @@ import torch
 from cases import CHECKOUT, restored, target
 
 import reid
-from reid.build import exports, objects
+from reid.builder import exports, objects
 from reid.data.loader import read_image
 from reid.evaluation.embed import embed
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from reid import config
-from reid.build import check
+from reid.builder import check
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "check_datasets.py"
 
@@ -160,7 +160,7 @@ def test_wrong_words_are_one_line_and_nothing_is_read(words, message):
 def test_one_set_imports_neither_the_others_nor_torch(pku):
     code = (
         f"import sys; sys.path.insert(0, {str(TOOL.parents[1])!r})\n"
-        "from reid import config\nfrom reid.build import check\n"
+        "from reid import config\nfrom reid.builder import check\n"
         f"cfg = config.load(None, ['DATASETS.ROOT', {str(pku.parent)!r}])\n"
         "print([r.state for r in check.check(cfg, ['pku_reid'], decode=False)])\n"
         "print('torch' in sys.modules, sorted(m for m in sys.modules if m.startswith('reid.data.datasets.')))"

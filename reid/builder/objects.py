@@ -11,8 +11,8 @@ import torch
 from yacs.config import CfgNode
 
 from reid import optim, runtime
-from reid.build import registry
-from reid.build.registry import find, make
+from reid.builder import registry
+from reid.builder.registry import find, make
 from reid.data import records
 from reid.data.loader import Loader
 from reid.data.records import Dataset

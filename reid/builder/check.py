@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 from yacs.config import CfgNode
 
-from reid.build import registry
+from reid.builder import registry
 from reid.data import records
 from reid.data.records import Card, Dataset
 

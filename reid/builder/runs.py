@@ -12,7 +12,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, runtime, trainer
-from reid.build import objects
+from reid.builder import objects
 from reid.data import records, sources
 from reid.data.records import Dataset
 from reid.data.sources import TrainSet

@@ -15,7 +15,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, runtime
-from reid.build import objects, registry
+from reid.builder import objects, registry
 from reid.data.loader import image_batches
 from reid.evaluation import protocol
 from reid.export import card as cards

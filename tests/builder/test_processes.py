@@ -13,7 +13,7 @@ import sys
 import torch
 from torch import distributed
 from reid import config, trainer
-from reid.build import runs
+from reid.builder import runs
 
 kept = {}
 real = trainer.train

@@ -3,7 +3,7 @@
 import cv2
 
 from reid import config
-from reid.build import demo
+from reid.builder import demo
 
 SMALL = "IDS: 8, PICTURES: 4"
 WORDS = [

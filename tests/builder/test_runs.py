@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reid import checkpoint, config, optim, runtime, trainer
-from reid.build import objects, runs
+from reid.builder import objects, runs
 
 SOURCES = "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]"
 TARGETS = "[{NAME: folder, PATH: target}]"
@@ -362,7 +362,9 @@ def test_cache_that_is_neither_yes_nor_no_is_refused(cfg):
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_half_precision_trains_with_every_optimiser(cfg, amp, optimizer):
-    rows = runs.train(cfg("SOLVER.AMP", amp, "SOLVER.OPTIMIZER", optimizer, "SOLVER.CLIP_GRAD", "5.0", "SOLVER.MAX_STEPS", "4"))
+    rows = runs.train(
+        cfg("SOLVER.AMP", amp, "SOLVER.OPTIMIZER", optimizer, "SOLVER.CLIP_GRAD", "5.0", "SOLVER.MAX_STEPS", "4")
+    )
     assert rows[-1]["step"] == 4
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, runtime
-from reid.build import exports, objects, runs
+from reid.builder import exports, objects, runs
 from reid.data.loader import read_image
 from reid.data.records import Dataset
 from reid.data.walkers.floor import pixels

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from reid import config
-from reid.build import objects, registry
+from reid.builder import objects, registry
 
 
 def test_files_are_the_names_and_helpers_are_not():
