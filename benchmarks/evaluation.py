@@ -86,7 +86,7 @@ def scored_without_ties(search: Search) -> Scores:
 
 def bare_product(search: Search) -> None:
     """Every tile of the scores, into one buffer, and nothing done with it."""
-    buffer = torch.empty(counting.TILE[0] * counting.TILE[1])
+    buffer = torch.empty(counting.TILE)
     for above in blocks.slices(len(search.query), counting.TILE[0]):
         for left in blocks.slices(len(search.gallery), counting.TILE[1]):
             blocks.product(search.query[above], search.gallery[left], buffer)

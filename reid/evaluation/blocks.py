@@ -19,8 +19,8 @@ def slices(stop: int, size: int, *, start: int = 0) -> list[slice]:
 
 
 def product(query: Tensor, gallery: Tensor, buffer: Tensor) -> Tensor:
-    """(B, N) float32 scores in the buffer: a fresh tensor for every tile would cost a quarter of the product."""
-    scores = buffer[: len(query) * len(gallery)].view(len(query), len(gallery))
+    """(B, N) float32 scores at the start of the buffer: a fresh tensor for every tile would cost a quarter of the product."""
+    scores = buffer.view(-1)[: len(query) * len(gallery)].view(len(query), len(gallery))
     return torch.mm(query, gallery.float().T, out=scores)
 
 

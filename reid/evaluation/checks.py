@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -80,10 +81,17 @@ def _matrix(values: Tensor | NDArray, side: str) -> Tensor:
         raise ValueError(
             f"scoring: found {side} embeddings of {values.dtype}; expected float32 or float16. Convert them"
         )
-    matrix = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+    matrix = values.detach() if isinstance(values, Tensor) else _tensor(np.ascontiguousarray(values))
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise ValueError(f"scoring: found {side} embeddings of shape {tuple(matrix.shape)}; expected (N, D), neither 0")
     return matrix
+
+
+def _tensor(array: NDArray) -> Tensor:
+    """Without a copy. Torch warns of arrays that must not be written to (a file mapped into memory); we do not write."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _longest(matrix: Tensor, side: str) -> float:

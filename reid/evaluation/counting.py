@@ -20,7 +20,8 @@ from reid.evaluation.blocks import product, share, slices, threads
 from reid.evaluation.relevance import Relevance
 
 TIE = 1e-6  # scores this close are ties; relative above 1, because float32 resolves no better
-TILE = (1024, 4096)  # queries of all threads, gallery: 16 MB of scores; the product is within 3% of its best here
+TILE = (1024, 4096)  # queries of all threads, gallery: 16 MB of scores; on a CPU within 3% of the best product
+GPU_ROWS, GPU_CELLS = 4096, 1 << 28  # 1 GB of scores keeps any GPU busy
 FEWEST_ROWS = 128  # queries a thread has at least: below that the product slows down
 MAX_CELLS = 1 << 22  # (queries at once) x (largest class): bounds the tables where one class is enormous
 
@@ -52,13 +53,15 @@ def match_ranks(
         What was kept, in the order of the queries.
     """
     with threads(query.device) as num_threads:
-        size = _rows_at_once(relevance, num_threads)
+        tile = tile_for(query.device)
+        size = _rows_at_once(tile[0], relevance, num_threads)
         if query is gallery and bonus is None and relevance.num_query * relevance.largest <= MAX_CELLS:
-            ranks = _among_themselves(query, relevance, size, num_threads)
+            ranks = _among_themselves(query, relevance, (size, tile[1]), num_threads)
             return [keep(ranks)]
 
         def work(blocks: Iterator[slice]) -> list[tuple[int, Kept]]:
-            buffer = torch.empty(size * min(TILE[1], len(gallery)), device=query.device)
+            width = min(tile[1], len(gallery))
+            buffer = torch.empty(size, width, device=query.device)
             return [
                 (rows.start, keep(_against(query[rows], gallery, rows, relevance, bonus, buffer))) for rows in blocks
             ]
@@ -79,7 +82,7 @@ def _against(
     counts = torch.zeros_like(thresholds, dtype=torch.int32)
     counter = counters.choose(query.device, thresholds.shape[1])
     query = query.float()
-    for columns in slices(len(gallery), TILE[1]):
+    for columns in slices(len(gallery), buffer.shape[1]):
         scores = product(query, gallery[columns], buffer)
         if extra is not None:
             extra.add(scores, columns)
@@ -91,8 +94,9 @@ def _against(
 # ---- pictures among themselves
 
 
-def _among_themselves(pictures: Tensor, relevance: Relevance, size: int, num_threads: int) -> Ranks:
+def _among_themselves(pictures: Tensor, relevance: Relevance, tile: tuple[int, int], num_threads: int) -> Ranks:
     """Scores are symmetric: only tiles on and above the diagonal are computed, and counted along both of their sides."""
+    size, width = tile[0], min(max(tile), len(pictures))
     blocks = slices(len(pictures), size)
     thresholds = torch.full((len(pictures), 1 + max(relevance.largest, 1)), torch.inf, device=pictures.device)
 
@@ -104,7 +108,7 @@ def _among_themselves(pictures: Tensor, relevance: Relevance, size: int, num_thr
 
     def count(todo: Iterator[slice]) -> Tensor:
         counts = torch.zeros_like(thresholds, dtype=torch.int32)
-        buffer = torch.empty(size * min(max(TILE[1], size), len(pictures)), device=pictures.device)
+        buffer = torch.empty(size, width, device=pictures.device)
         for rows in todo:
             _count_from_diagonal(pictures, rows, relevance, thresholds, counts, buffer)
         return counts
@@ -124,7 +128,7 @@ def _count_from_diagonal(
     scores = product(query, query, buffer)
     own.hide(scores, rows)
     counter(scores, thresholds[rows], counts[rows])
-    for columns in slices(len(pictures), TILE[1], start=rows.stop):
+    for columns in slices(len(pictures), buffer.shape[1], start=rows.stop):
         scores = product(query, pictures[columns], buffer)
         own.hide(scores, columns)
         counter(scores, thresholds[rows], counts[rows])
@@ -207,6 +211,14 @@ def _ranks(thresholds: Tensor, counts: Tensor) -> Ranks:
     return Ranks(ranks.cpu().numpy(), (counts[:, 1] > counts[:, 0]).cpu().numpy())
 
 
-def _rows_at_once(relevance: Relevance, num_threads: int) -> int:
-    rows = max(TILE[0] // num_threads, min(FEWEST_ROWS, TILE[0]))
+def tile_for(device: torch.device) -> tuple[int, int]:
+    """Queries and gallery pictures of a tile: on a GPU as large as its free memory allows, with room to compare."""
+    if device.type != "cuda":
+        return TILE
+    free, _ = torch.cuda.mem_get_info(device)
+    return GPU_ROWS, max(1, min(free // 16, GPU_CELLS) // GPU_ROWS)
+
+
+def _rows_at_once(most: int, relevance: Relevance, num_threads: int) -> int:
+    rows = max(most // num_threads, min(FEWEST_ROWS, most))
     return max(1, min(rows, relevance.num_query, MAX_CELLS // max(relevance.largest, 1)))

@@ -38,7 +38,7 @@ def nearest(query: Tensor, gallery: Tensor, num: int, *, skip_same_index: bool =
     )
 
     def work(blocks: Iterator[slice]) -> None:
-        buffer = torch.empty(TILE[0] * min(TILE[1], len(gallery)), device=query.device)
+        buffer = torch.empty(TILE[0], min(TILE[1], len(gallery)), device=query.device)
         for rows in blocks:
             block = _of_block(query[rows].float(), gallery, rows.start, num, skip_same_index, buffer)
             for of_all, of_rows in zip(found, block, strict=True):

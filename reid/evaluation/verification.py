@@ -53,7 +53,7 @@ def tpr_at_fpr(
 def _matching_pairs(query: Tensor, gallery: Tensor, relevance: Relevance) -> tuple[Tensor, int]:
     """The scores of all matching pairs (P,), and how many wrong pairs the queries with a match have."""
     scores, num_wrong = [], 0
-    for rows in slices(len(query), counting.TILE[0]):
+    for rows in slices(len(query), counting.tile_for(query.device)[0]):
         found = OwnClasses(relevance, rows, query.device).match_scores(query[rows], gallery)
         valid = found[:, 0].isfinite().cpu().numpy()
         num_wrong += int((len(gallery) - relevance.size[rows])[valid].sum())
@@ -63,15 +63,15 @@ def _matching_pairs(query: Tensor, gallery: Tensor, relevance: Relevance) -> tup
 
 def _highest_wrong(query: Tensor, gallery: Tensor, relevance: Relevance, num: int) -> Tensor:
     """(num,) the highest scores of all wrong pairs, falling."""
-    size = counting.TILE[0]
+    size, width = counting.tile_for(query.device)
 
     def work(blocks: Iterator[slice]) -> Tensor:
-        buffer = torch.empty(size * min(counting.TILE[1], len(gallery)), device=query.device)
+        buffer = torch.empty(size, min(width, len(gallery)), device=query.device)
         kept, num_kept, limit = [], 0, -torch.inf
         for rows in blocks:
             own = OwnClasses(relevance, rows, query.device)
             without_match = own.match_scores(query[rows], gallery)[:, 0].isinf()
-            for columns in slices(len(gallery), counting.TILE[1]):
+            for columns in slices(len(gallery), width):
                 scores = product(query[rows].float(), gallery[columns], buffer)
                 own.hide(scores, columns)
                 scores[without_match] = -torch.inf

@@ -105,6 +105,22 @@ def test_every_counter_comes_to_the_same_figures(monkeypatch, alone):
     assert found.count(found[0]) == len(found)
 
 
+def test_a_gpu_gets_tiles_that_fit_its_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 8 << 30))
+    rows, columns = counting.tile_for(torch.device("cuda"))
+    assert 4 * rows * columns <= 1 << 28
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (139 << 30, 139 << 30))
+    rows, columns = counting.tile_for(torch.device("cuda"))
+    assert 4 * rows * columns == 1 << 30
+
+
+def test_arrays_that_must_not_be_written_to_are_read(tmp_path):
+    query, gallery, *ids = good()
+    np.save(tmp_path / "rows.npy", 2 * gallery)
+    scores = score(query, np.load(tmp_path / "rows.npy", mmap_mode="r"), *ids)
+    assert scores.ap.tolist() == score(query, 2 * gallery, *ids).ap.tolist()
+
+
 def test_without_the_kernel_the_figures_are_the_same(monkeypatch):
     rng = np.random.default_rng(2)
     rows = rng.normal(size=(200, 16)).astype(np.float32)
