@@ -107,6 +107,7 @@ def defaults() -> CfgNode:
     c.TEST.SELECT = "last"  # last | source_val (held-out identities of the sources) | oracle (peeks at the targets)
     c.TEST.HOLD_OUT = 0.1  # share of each source's identities kept apart by source_val
     c.TEST.BATCH_SIZE = 128
+    c.TEST.CAMERA_RULE = True  # a gallery picture of the query's own camera is junk; False: it counts like any other
     c.TEST.FLIP = False  # average the embeddings of a picture and its mirror image
     c.TEST.RERANK = False  # also score with k-reciprocal re-ranking
     c.TEST.QUERY_EXPANSION = 0  # also score with each query averaged with so many pictures it finds first; 0: not

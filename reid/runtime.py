@@ -191,7 +191,6 @@ def start_log(path: Path | None) -> None:
         log.removeHandler(handler)
         handler.close()
     log.setLevel(logging.INFO if rank() == 0 else logging.ERROR)
-    log.propagate = False
     handlers: list[logging.Handler] = [_TqdmHandler()]
     if path is not None:
         handlers.append(logging.FileHandler(path, encoding="utf-8"))

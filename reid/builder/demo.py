@@ -25,7 +25,7 @@ def run(cfg: CfgNode) -> list[dict[str, Any]]:
     untrained = runs.score(cfg)
     trained = runs.train(cfg, resume=True) or runs.score(None, folder / "model_final.pth")
     exports.export(folder / "model_final.pth", folder / "export")
-    targets = objects.datasets(cfg, cfg.DATASETS.TARGETS)
+    targets = objects.targets(cfg)
     _draw_ranks(cfg, targets[0], folder)
     print("\nRank-1 / mAP in percent, on drawn people of places never trained on:\n")
     print(LINE.format("place", "16x4 pixels", "untrained encoder", "trained encoder"))

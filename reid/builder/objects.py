@@ -15,7 +15,7 @@ from reid.builder import registry
 from reid.builder.registry import find, make
 from reid.data import records
 from reid.data.loader import Loader
-from reid.data.records import Dataset
+from reid.data.records import Dataset, Sample, Trial
 from reid.data.samplers import Sampler
 from reid.data.sources import TrainSet
 from reid.data.transforms import Test, Train
@@ -36,6 +36,28 @@ def datasets(cfg: CfgNode, entries: Sequence[str | dict[str, Any]]) -> list[Data
     if repeated:
         raise ValueError(f"DATASETS: {', '.join(sorted(repeated))} is named twice in one list")
     return made
+
+
+def targets(cfg: CfgNode) -> list[Dataset]:
+    """DATASETS.TARGETS; without the camera rule their searches know no cameras, which the variant says."""
+    made = datasets(cfg, cfg.DATASETS.TARGETS)
+    if cfg.TEST.CAMERA_RULE:
+        return made
+    return [
+        dataclasses.replace(
+            dataset,
+            trials=[
+                Trial(_no_cameras(trial.query), None if trial.gallery is None else _no_cameras(trial.gallery))
+                for trial in dataset.trials
+            ],
+            variant={**dataset.variant, "camera_rule": False},
+        )
+        for dataset in made
+    ]
+
+
+def _no_cameras(samples: Sequence[Sample]) -> list[Sample]:
+    return [sample._replace(camid=None) for sample in samples]
 
 
 def train_transform(cfg: CfgNode) -> Train:

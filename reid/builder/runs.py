@@ -35,7 +35,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     saved = _saved(cfg, run, resume)
     _check_lists(cfg)
     source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES)
-    targets = objects.datasets(cfg, cfg.DATASETS.TARGETS)
+    targets = objects.targets(cfg)
     validation = []
     if cfg.TEST.SELECT == "source_val":
         # Who is held out belongs to the protocol, not to a run's chance: the same people for every SEED.
@@ -111,7 +111,7 @@ def score(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Seq
         cfg = config.parse(content["config"], overrides)
     if not cfg.DATASETS.TARGETS:
         raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
-    targets = objects.datasets(cfg, cfg.DATASETS.TARGETS)
+    targets = objects.targets(cfg)
     rules = protocol.describe([], targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
     runtime.seed(cfg.SEED)
     if content is None:

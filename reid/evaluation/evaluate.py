@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from reid.evaluation.rank import Ids, Searches
 from reid.evaluation.sides import Sides, gallery_of
 from reid.evaluation.ways import Expansion, Reranking, Way
 from reid.methods import Method
+
+logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 ROLES = ("source", "target")
@@ -100,6 +103,8 @@ def _score_dataset(sides: Sides, dataset: Dataset, ways: Sequence[Way], bootstra
                 found, figures = _search(sides, dataset, trial, way)
             except ValueError as error:
                 raise ValueError(f"{dataset.name}, trial {number}: {error}") from error
+            if not way.name and not found.valid.all():
+                _tell_left_out(dataset.name, number, trial, found)
             searches.append(found)
             groups.append(np.array([sample.pid for sample in trial.query])[found.valid])
             sizes = {"num_query": len(trial.query), "num_gallery": len(gallery_of(trial))}
@@ -110,6 +115,19 @@ def _score_dataset(sides: Sides, dataset: Dataset, ways: Sequence[Way], bootstra
         named = {"rescoring": way.name} if way.name else {}
         for row in (*rows, {**_mean_over_trials(rows), **ends}):
             yield {**row, **named}
+
+
+def _tell_left_out(name: str, number: int, trial: Trial, found: Searches) -> None:
+    """Which queries have no match, how many, and why."""
+    lost = [sample for sample, valid in zip(trial.query, found.valid.tolist(), strict=True) if not valid]
+    known = {sample.pid for sample in gallery_of(trial)}
+    absent = sum(sample.pid not in known for sample in lost)
+    logger.warning(
+        "%s, trial %d: %d of %d queries have no match and are left out: %d of people who are not in the gallery, %d of people "
+        "seen there by the query's own camera only (TEST.CAMERA_RULE False counts those). The first: %s",
+        *(name, number, len(lost), len(trial.query), absent, len(lost) - absent),
+        ", ".join(sample.path for sample in lost[:3]),
+    )
 
 
 def _search(sides: Sides, dataset: Dataset, trial: Trial, way: Way) -> tuple[Searches, dict[str, float]]:

@@ -232,7 +232,5 @@ def _why_no_match(relevance: Relevance) -> str:
     if relevance.query_cameras is None or relevance.gallery_cameras is None:
         return f"{text}: {shared} find only their own picture. Each class needs two pictures"
     cameras = np.union1d(relevance.query_cameras, relevance.gallery_cameras)
-    hint = (
-        "there is a single camera; pass camids None to count its pictures" if len(cameras) == 1 else "check the camids"
-    )
-    return f"{text}: {shared} find their identity only in their own camera, which is junk; {hint}"
+    hint = "there is a single camera" if len(cameras) == 1 else "check the camids"
+    return f"{text}: {shared} find their identity only in their own camera, which is junk; {hint}. TEST.CAMERA_RULE False (camids None) counts such pictures"

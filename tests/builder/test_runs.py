@@ -381,3 +381,20 @@ def test_overflow_in_fp16_skips_the_step_and_remembers_nothing(cfg, tmp_path, mo
     content = checkpoint.load(tmp_path / "run" / "model_last.pth")
     assert content["scaler"]["scale"] < 2.0**120
     assert all(v.isfinite().all() for v in content["model"].values() if isinstance(v, torch.Tensor))
+
+
+def test_camera_rule_can_be_turned_off_and_the_protocol_says_so(cfg, tmp_path, tiny_world):
+    """Of one camera nothing can be found with the rule; without it every query has its match, and a fingerprint of its own."""
+    one = tmp_path / "one_camera"
+    for part in (tiny_world / "target").iterdir():
+        (one / "target" / part.name).mkdir(parents=True)
+        for file in part.iterdir():
+            if "_c1" in file.name:
+                os.link(file, one / "target" / part.name / file.name)
+    runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    weights, roots = tmp_path / "run" / "model_final.pth", ["DATASETS.ROOT", str(one)]
+    with pytest.raises(ValueError, match=r"single camera. TEST\.CAMERA_RULE False"):
+        runs.score(None, weights, roots)
+    rows = runs.score(None, weights, [*roots, "TEST.CAMERA_RULE", "False"])
+    assert rows[0]["num_valid"] == rows[0]["num_query"] == 8
+    assert any("camera_rule=False" in line for line in rows[-1]["protocol"])

@@ -163,3 +163,20 @@ def test_a_real_protocol_describes_the_sets():
     protocol = describe([], [ONE, CLASSES])
     rows = evaluate(Lookup(), [ONE], protocol=protocol)
     assert rows[0]["fingerprint"] == fingerprint(protocol)
+
+
+def test_queries_without_a_match_are_named_and_explained(caplog):
+    lost = [Sample("/data/00.jpg", 1, 2), Sample("/data/01.jpg", 77, 1)]  # seen by camera 2 only; not in the gallery
+    gallery = [Sample("/data/10.jpg", 1, 2), *SAMPLES[12:20]]
+    trial = Trial([*lost, *SAMPLES[2:10]], gallery)
+    with caplog.at_level("WARNING", logger="reid.evaluation.evaluate"):
+        rows = evaluate(Lookup(), [Dataset("some", "/data", (), [trial], CARD)], protocol=PROTOCOL)
+    assert (rows[0]["num_query"], rows[0]["num_valid"]) == (10, 8)
+    (message,) = caplog.messages
+    for words in (
+        "2 of 10 queries",
+        "1 of people who are not",
+        "1 of people seen there by",
+        "/data/00.jpg, /data/01.jpg",
+    ):
+        assert words in message
