@@ -288,7 +288,7 @@ def test_a_zero_row_among_cosines_is_refused_and_allowed_elsewhere():
 def test_no_query_with_a_match_is_explained():
     query, gallery = np.eye(2, dtype=np.float32), np.ones((2, 2), np.float32)
     refused("none of 2 queries .* no identity is on both sides", query, gallery, Ids([1, 2]), Ids([3, 4]))
-    refused("single camera; pass camids None", query, gallery, Ids([1, 2], [1, 1]), Ids([1, 2], [1, 1]))
+    refused(r"single camera.*camids None", query, gallery, Ids([1, 2], [1, 1]), Ids([1, 2], [1, 1]))
     refused("check the camids", query, gallery, Ids([1, 2], [1, 2]), Ids([1, 2], [1, 2]))
     refused("needs two pictures", query, None, Ids([1, 2]))
     refused("no identity is on both sides", query, gallery, Ids([0, 0]), Ids([0, 0]))
