@@ -18,7 +18,7 @@ CARD = Card(
     terms="not known to this toolkit; see the page",
     page="http://www.northeastern.edu/alert/transitioning-technology/alert-datasets/"
     "alert-airport-re-identification-dataset/",
-    status="on request",
+    status="not known; see the page",
 )
 FIRST, LAST = 11_001, 401_999
 TREE = r"AirportALERT/filepath.txt with a line <camera>\<person>\<file> for each picture, and the pictures"
