@@ -7,7 +7,7 @@ setup: .venv/ready
 
 .venv/ready: setup.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,export,data]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,export,data,plot]'
 	touch $@
 
 check: setup

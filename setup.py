@@ -36,6 +36,7 @@ setup(
     extras_require={
         "data": ["h5py"],
         "export": ["onnx", "onnxscript", "onnxruntime"],
+        "plot": ["matplotlib"],
         "dev": ["pytest", "pytest-xdist", "hypothesis", "pytorch-metric-learning", "ruff", "mypy"],
     },
 )
