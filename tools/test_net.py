@@ -11,6 +11,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", "--config-file", metavar="FILE", help="a .yaml; left out: the checkpoint's own")
     parser.add_argument("--weights", metavar="FILE", help="a checkpoint; left out: the method before any training")
+    parser.add_argument("--output", metavar="DIR", help="folder of the results; left out: test/ beside the checkpoint")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="such as DATASETS.TARGETS '[market1501]'")
     args, rest = parser.parse_known_intermixed_args()
     if rest:
@@ -25,7 +26,7 @@ def main() -> None:
 
     with runtime.errors_in_one_line():
         cfg = config.load(args.config, args.overrides) if args.config else None
-        runs.score(cfg, args.weights, args.overrides)
+        runs.score(cfg, args.weights, args.overrides, args.output)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""A study: rows of one table, each a recipe trained with several seeds, run side by side and resumed where they stopped.
+
+Its file is YAML: SEEDS; optionally CONFIG (a recipe's path, from the file's own folder) and SET ({KEY: value}) for every row;
+ROWS, {name: row}. A row may have a CONFIG and a SET of its own, which come after the common one; a row with OF trains
+nothing: it scores the weights of the row it names, with its SET on top.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from reid import config
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+STUDY_KEYS, ROW_KEYS = ("SEEDS", "CONFIG", "SET", "ROWS"), ("CONFIG", "SET", "OF")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one row: `words` follow the interpreter; `done` is the file that exists once it is finished."""
+
+    row: str
+    seed: int
+    folder: Path
+    words: tuple[str, ...]
+    done: str
+    trains: bool
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / self.done).exists()
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
+    """Every run of the study in `path`, in the order of its rows; `overrides` (KEY VALUE ...) go to each.
+
+    Run folders are runs/ + the file's path below configs/ + row + seed.
+    Raises ValueError or FileNotFoundError for what is no study or no config, before anything runs.
+    """
+    path = Path(path)
+    study = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), STUDY_KEYS, str(path))
+    listed = _mapping(study["ROWS"], None, f"{path}: ROWS")
+    rows = {name: _mapping(row or {}, ROW_KEYS, f"{path}: row {name}") for name, row in listed.items()}
+    root = Path(config.default_output_dir(path))
+    jobs = []
+    for name, row in rows.items():
+        for seed in study["SEEDS"]:
+            folder = root / name / f"seed{seed}"
+            if "OF" in row:
+                trained = [other for other, content in rows.items() if "OF" not in content]
+                if row["OF"] not in trained:
+                    raise ValueError(
+                        f"{path}: row {name} scores {row['OF']}, which trains nothing; there are {', '.join(trained)}"
+                    )
+                weights = root / row["OF"] / f"seed{seed}" / "model_final.pth"
+                command = ("test_net.py", "--weights", str(weights), "--output", str(folder))
+                words = [*_words(row.get("SET", {})), *overrides, "TEST.CACHE", "False"]
+            else:
+                recipe = str(path.parent / row.get("CONFIG", study.get("CONFIG", "")))
+                command = ("train_net.py", "--config", recipe, "--resume")
+                words = [*_words({**study.get("SET", {}), **row.get("SET", {})}), *overrides]
+                words += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
+                config.load(recipe, words)
+            done = "results.jsonl" if "OF" in row else "model_final.pth"
+            jobs.append(Job(name, seed, folder, (*command, *words), done, trains="OF" not in row))
+    return jobs
+
+
+def run(jobs: Iterable[Job], *, side_by_side: int = 2) -> list[str]:
+    """Runs what is not finished, `side_by_side` at a time on an equal share of the cores; trained rows before scored ones.
+
+    Returns the failures, one line each; the others go on.
+    """
+    failures: list[str] = []
+    waiting = [job for job in jobs if not job.finished]
+    threads = str(max(1, (os.cpu_count() or 1) // side_by_side))
+    with tqdm(total=len(waiting), unit=" runs") as bar, ThreadPoolExecutor(side_by_side) as pool:
+        for trains in (True, False):
+            for failure in pool.map(lambda job: _run(job, threads), [job for job in waiting if job.trains == trains]):
+                failures += failure
+                bar.update()
+    return failures
+
+
+def _run(job: Job, threads: str) -> list[str]:
+    tool, *words = job.words
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    command = [sys.executable, str(TOOLS / tool), *words]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if ended.returncode == 0 and job.finished:
+        return []
+    said = ended.stderr.strip().splitlines() or [f"ended with {ended.returncode}"]
+    return [f"{job.row}, seed {job.seed}: {said[-1]}"]
+
+
+def _words(values: dict[str, Any]) -> list[str]:
+    return [word for key, value in values.items() for word in (key, str(value))]
+
+
+def _mapping(content: Any, known: Sequence[str] | None, where: str) -> dict[str, Any]:
+    """`content`, if it is a mapping of `known` keys (None: of any)."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{where}: found {content!r}; expected a block {{KEY: ...}}")
+    if known is None:
+        return content
+    for key in content:
+        if key not in known:
+            raise ValueError(f"{where}: no key {key}{config.nearest(str(key), known)}; there are {', '.join(known)}")
+    missing = {"SEEDS", "ROWS"} & set(known) - content.keys()
+    if missing:
+        raise ValueError(f"{where}: found no {', '.join(sorted(missing))}; expected {', '.join(known)}")
+    return content

@@ -1,0 +1,95 @@
+"""A study runs what is missing and nothing twice, and says what is wrong before anything runs."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from reid.builder import recipes, study
+from reid.evaluation import tables
+
+RECIPE = {
+    "DATASETS": {
+        "SOURCES": [{"NAME": "folder", "PATH": "source_a"}, {"NAME": "folder", "PATH": "source_b"}],
+        "TARGETS": [{"NAME": "folder", "PATH": "target"}],
+    },
+    "MODEL": {"BACKBONE": {"NAME": "tiny"}, "INSTANCE_NORM": True},
+    "INPUT": {"SIZE": [32, 16], "PAD": 2},
+    "DATALOADER": {"BATCH_SIZE": 16, "WORKERS": 0},
+    "SOLVER": {"EPOCHS": 1, "MAX_STEPS": 2},
+}
+STUDY = {
+    "SEEDS": [0],
+    "CONFIG": "recipe.yaml",
+    "SET": {"LOSSES": [{"NAME": "softmax"}]},
+    "ROWS": {"plain": None, "with triplet": {"SET": {"LOSSES": ["softmax", "triplet"]}}, "mirrored": {"OF": "plain"}},
+}
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A function that writes a study beside its recipe, in a folder of its own to run in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+
+    def write(**changes):
+        content = {**STUDY, **changes}
+        (tmp_path / "configs/it.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        return "configs/it.yaml"
+
+    return write
+
+
+def test_rows_are_trained_scored_and_tabled(written, tiny_world):
+    rows = {"plain": None, "mirrored": {"OF": "plain", "SET": {"TEST.FLIP": True}}}
+    jobs = study.load(written(ROWS=rows), ["DATASETS.ROOT", str(tiny_world), "DEVICE", "cpu"])
+    assert study.run(jobs) == []
+    assert all(job.finished for job in jobs)
+    assert not list(jobs[1].folder.rglob("*embeddings*"))
+    rows = [run.rows[0] for job in jobs for run in recipes.read([job.folder])[0].runs]
+    assert [row["step"] for row in rows] == [2, 2]
+    with pytest.raises(ValueError, match="2 protocols"):  # the mirror is part of the protocol
+        tables.table(recipes.read([job.folder for job in jobs]))
+
+
+def test_only_what_is_missing_runs_and_scoring_comes_last(written, monkeypatch):
+    jobs = study.load(written(SEEDS=[0, 1]))
+    assert [(job.row, job.seed) for job in jobs][:3] == [("plain", 0), ("plain", 1), ("with triplet", 0)]
+    jobs[1].folder.mkdir(parents=True)
+    (jobs[1].folder / "model_final.pth").touch()
+    ran = []
+
+    def fake(command, **_):
+        job = next(job for job in jobs if tuple(command[2:]) == job.words[1:])
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / job.done).touch()
+        ran.append((job.row, job.seed))
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(subprocess, "run", fake)
+    assert study.run(jobs, side_by_side=1) == []
+    assert ran == [("plain", 0), ("with triplet", 0), ("with triplet", 1), ("mirrored", 0), ("mirrored", 1)]
+
+
+def test_a_failure_is_named_and_the_others_go_on(written, monkeypatch):
+    jobs = study.load(written())
+    ended = SimpleNamespace(returncode=2, stderr="a warning\nerror: no room\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    assert study.run(jobs) == [f"{name}, seed 0: error: no room" for name in ("plain", "with triplet", "mirrored")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"SEED": [0]}, "no key SEED; did you mean SEEDS"),
+        ({"ROWS": {"a": {"WEIGHT": 1}}}, "row a: no key WEIGHT"),
+        ({"ROWS": {"a": None, "b": {"OF": "c"}}}, "row b scores c, which trains nothing; there are a"),
+        ({"ROWS": {"a": {"SET": {"SOLVER.LRR": 1}}}}, "no key SOLVER.LRR"),
+        ({"ROWS": [1]}, r"ROWS: found \[1\]"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(written, changes, message):
+    with pytest.raises(ValueError, match=message):
+        study.load(written(**changes))
