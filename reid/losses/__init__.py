@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from reid.pairs import Pairs
 
 
-class PairLoss(nn.Module):
+class Loss(nn.Module):
+    """What both kinds share. State that anneals lives in buffers, so that a resumed run equals an unbroken one."""
+
+    def after_step(self) -> None:
+        """After the optimiser's step, for what anneals; never called after a skipped step."""
+
+
+class PairLoss(Loss):
     """A function of pairs: `forward(pairs) -> scalar`.
 
     normalize: True asks for unit vectors in `pairs.anchors` and `pairs.refs`, False for raw ones.
@@ -27,7 +34,7 @@ class PairLoss(nn.Module):
         raise NotImplementedError
 
 
-class ClassLoss(nn.Module):
+class ClassLoss(Loss):
     """A loss with weights of its own, one or more rows a class: `forward(embeddings (B, D), classes (B,)) -> scalar`."""
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:

@@ -72,6 +72,8 @@ class Baseline(Method):
         return losses, self._fresh(features, batch)
 
     def remember(self, fresh: dict[str, Tensor]) -> None:
+        for term in self.terms:
+            term.loss.after_step()
         for name, queue in self.queues.items():
             if name in fresh:
                 queue.push(fresh[name], fresh["classes"], fresh["domains"], fresh["indices"])

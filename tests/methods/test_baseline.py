@@ -61,6 +61,21 @@ def test_calling_twice_gives_equal_losses_and_changes_no_memory(mode):
     assert all(torch.equal(before[k], v) for k, v in method.queues.state_dict().items() if k in before)
 
 
+def test_every_loss_learns_that_a_step_was_taken_and_not_before():
+    class Counting(Triplet):
+        steps = 0
+
+        def after_step(self):
+            self.steps += 1
+
+    loss = Counting()
+    method = Baseline(Encoder("tiny"), [Term("triplet", loss)])
+    _, fresh = method.training_losses(batch())
+    assert loss.steps == 0
+    method.remember(fresh)
+    assert loss.steps == 1
+
+
 def test_separate_memory_adds_the_loss_against_the_queue():
     method = make(CrossBatch(size=16, weight=2.0))
     assert "triplet_memory" not in method.training_losses(batch(0))[0]
