@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from reid.data.samplers.balanced import Balanced
+from reid.data.samplers.hard_class import HardClass
 from reid.data.samplers.identity import Identity
 from reid.data.samplers.shuffle import Shuffle
 
-GROUPED = [Identity, Balanced]
+GROUPED = [Identity, Balanced, HardClass]
 EVERY = [Shuffle, *GROUPED]
 
 
@@ -27,6 +28,12 @@ def random_labels(seed):
     rng = np.random.default_rng(seed)
     sizes = [rng.integers(1, rng.integers(2, 25), rng.integers(4, 12)).tolist() for _ in range(rng.integers(1, 5))]
     return labels(sizes)
+
+
+def line(classes, seed=0):
+    """Classes at random places on a line, and the distances between them: (C,), (C, C) float32."""
+    places = np.random.default_rng(seed).random(classes.max() + 1).astype(np.float32)
+    return places, np.abs(places[:, None] - places)
 
 
 def identities(batches, classes, num_instances):
@@ -128,6 +135,7 @@ def test_cameras_take_turns_within_an_identity(sampler):
         (Identity, 8, {"num_instances": 0}, "found batches of 8 with 0 images"),
         (Identity, 32, {"num_instances": 8}, "found batches of 32 and 16 training images"),
         (Identity, 10, {"num_instances": 2}, "found 4 identities; expected at least 5"),
+        (HardClass, 8, {"num_anchors": 3}, "hard_class: found 3 anchors and 2 identities a batch; expected 1 to"),
         (Balanced, 12, {"num_instances": 2}, "balanced: found 1 identities in domain 1; expected at least 3"),
     ],
 )
@@ -135,6 +143,57 @@ def test_sizes_that_cannot_be_met_are_refused_in_one_line(sampler, batch_size, o
     with pytest.raises(ValueError, match=message) as error:
         sampler(*labels([[4, 4, 4], [4]]), batch_size, 0, **options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("num_anchors", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(10))
+def test_hard_classes_keep_length_and_deal_every_picture_to_no_batch_twice(num_anchors, seed):
+    classes, domains, camids = random_labels(seed)
+    made = HardClass(classes, domains, camids, 8, seed, num_instances=2, num_anchors=num_anchors)
+    made.use_distances(line(classes, seed)[1])
+    for epoch in range(3):
+        batches = made.batches(epoch)
+        assert len(batches) == len(made) == len(Identity(classes, domains, camids, 8, seed, num_instances=2))
+        assert all(len(set(row)) == 4 for row in identities(batches, classes, 2).tolist())
+        assert set(np.concatenate(batches).tolist()) == set(range(len(classes)))
+
+
+def test_hard_classes_are_a_function_of_seed_epoch_and_distances():
+    data = random_labels(1)
+    made, again, plain = HardClass(*data, 8, 3), HardClass(*data, 8, 3), Identity(*data, 8, 3)
+    assert np.array_equal(made.batches(1), plain.batches(1))
+    made.use_distances(line(data[0])[1])
+    again.use_distances(line(data[0])[1])
+    assert np.array_equal(made.batches(1), again.batches(1))
+    assert not np.array_equal(made.batches(1), made.batches(2))
+    again.use_distances(line(data[0], seed=1)[1])
+    assert not np.array_equal(made.batches(1), again.batches(1))
+    made.use_distances(None)
+    assert np.array_equal(made.batches(1), plain.batches(1))
+
+
+def test_with_one_anchor_the_rest_of_the_batch_are_the_classes_nearest_to_it():
+    """Four pairs of twins far from each other: every batch of two is a pair of twins."""
+    classes, domains, camids = labels([[2] * 8])
+    made = HardClass(classes, domains, camids, 4, 0, num_instances=2)
+    places = np.repeat(np.arange(4.0, dtype=np.float32), 2)
+    made.use_distances(np.abs(places[:, None] - places))
+    assert {tuple(sorted(row)) for row in identities(made.batches(0), classes, 2).tolist()} == {
+        *((0, 1), (2, 3), (4, 5), (6, 7))
+    }
+
+
+def test_hard_classes_lie_nearer_than_random_ones_and_more_anchors_spread_the_batch():
+    classes, domains, camids = labels([[4] * 64])
+    places, distances = line(classes)
+    spread = []
+    for num_anchors in (1, 2, 8):
+        made = HardClass(classes, domains, camids, 32, 0, num_instances=4, num_anchors=num_anchors)
+        made.use_distances(distances)
+        spread.append(np.ptp(places[identities(made.batches(0), classes, 4)], axis=1).mean())
+    plain = np.ptp(places[identities(made.dealer.batches(np.random.default_rng(0)), classes, 4)], axis=1).mean()
+    assert spread[0] < spread[1] < spread[2]
+    assert spread[0] < plain / 2
 
 
 def test_an_epoch_of_a_hundred_thousand_pictures_is_dealt_in_about_half_a_second():

@@ -50,13 +50,13 @@ class Dealer:
                 where = f" in domain {domain}" if self.num_domains > 1 else ""
                 raise ValueError(
                     f"sampler {name}: found {ids} identities{where}; expected at least {most}, as a batch of "
-                    f"{batch_size} with {num_instances} images an identity needs: set a smaller batch or more NUM_INSTANCES"
+                    f"{batch_size} with {num_instances} images an identity needs: set a smaller batch"
                 )
         self.num_batches = self._num_batches()
 
     def _num_batches(self) -> int:
         """The fewest batches in which every domain has room for all its groups, and every identity for all of its."""
-        groups = -(-np.bincount(self.classes) // self.num_instances)  # (C,)
+        groups = self._num_groups()
         domain_of = np.zeros(len(groups), np.int64)
         domain_of[self.classes] = self.domains
         needed, largest = np.zeros((2, self.num_domains), np.int64)
@@ -69,6 +69,10 @@ class Dealer:
             if (quotas.sum(0) >= needed).all() and ((quotas > 0).sum(0) >= largest).all():
                 return num
             num += 1
+
+    def _num_groups(self) -> np.ndarray:
+        """(C,): into how many groups `cut` cuts each identity."""
+        return -(-np.bincount(self.classes) // self.num_instances)
 
     def _quotas(self, num_batches: int) -> np.ndarray:
         """(L, M): identities of each domain in each batch; what does not divide goes round from batch to batch."""
@@ -83,11 +87,11 @@ class Dealer:
         quotas = self._quotas(self.num_batches)
         batches: list[dict[int, np.ndarray]] = [{} for _ in quotas]
         for domain in range(self.num_domains):
-            _deal(batches, quotas[:, domain], lambda domain=domain: self._cut(domain, rng), rng)
+            _deal(batches, quotas[:, domain], lambda domain=domain: self.cut(domain, rng), rng)
         order = rng.permutation(self.num_batches)
         return [np.concatenate([batches[b][i] for i in rng.permutation(list(batches[b]))]) for b in order]
 
-    def _cut(self, domain: int, rng: np.random.Generator) -> list[Group]:
+    def cut(self, domain: int, rng: np.random.Generator) -> list[Group]:
         """All groups of a domain: identities in random order, each one's pictures shuffled, cameras taking turns.
 
         The last group of an identity is filled with its first pictures.

@@ -1,0 +1,90 @@
+"""P x K batches of classes that lie near each other, so that negatives are hard."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+
+import numpy as np
+
+from reid.data.samplers import Sampler
+from reid.data.samplers._deal import Dealer
+
+
+class HardClass(Sampler):
+    """The batches of `Identity`, filled with neighbours: some anchor classes and, in turn, the nearest class to each.
+
+    Neighbours are taken from the classes that have pictures left to show, so every picture is seen each epoch and no
+    source starves; the epoch's last classes find fewer near ones. Before there are distances the batches are those of
+    `Identity`. Neighbours are mostly of the anchor's own source. Length: that of `Identity`.
+
+    Args:
+        num_instances: K, pictures an identity in a batch.
+        num_anchors: how many of a batch's P identities are drawn; each other one is the nearest left to one of these.
+    Raises ValueError as `Identity` does, and where num_anchors is not 1 to P.
+    Source: Ge et al. 2018 (HTL), anchor-neighbour sampling, as recalled: 5 anchors. Deviation: there neighbours are
+        the nearest of all classes, seen before or not; here of those left.
+    """
+
+    wants_distances = True
+
+    def __init__(
+        self,
+        classes: np.ndarray,
+        domains: np.ndarray,
+        camids: np.ndarray,
+        batch_size: int,
+        seed: int,
+        num_instances: int = 4,
+        num_anchors: int = 1,
+    ) -> None:
+        self.batch_size, self.seed, self.num_anchors = batch_size, seed, num_anchors
+        self.dealer = Dealer("hard_class", classes, np.zeros_like(domains), camids, batch_size, num_instances)
+        if not 1 <= num_anchors <= self.dealer.num_identities:
+            raise ValueError(
+                f"sampler hard_class: found {num_anchors} anchors and {self.dealer.num_identities} identities a batch; "
+                "expected 1 to as many as identities: change NUM_ANCHORS or the batch size"
+            )
+        self.distances: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.dealer.num_batches
+
+    def use_distances(self, distances: np.ndarray | None) -> None:
+        self.distances = distances
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
+        rng = np.random.default_rng((self.seed, epoch))
+        if self.distances is None:
+            return self.dealer.batches(rng)
+        hands: dict[int, deque[np.ndarray]] = defaultdict(deque)
+        for identity, row in self.dealer.cut(0, rng):
+            hands[identity].append(row)
+        left = np.array([len(hands[identity]) for identity in range(len(self.distances))])
+        order = rng.permutation(len(left))
+        batches = []
+        for remaining in range(len(self), 0, -1):
+            chosen = self._choose(self.distances, left, remaining, order)
+            batches.append(np.concatenate([hands[identity][0] for identity in chosen]))
+            for identity in chosen:
+                hands[identity].rotate(-1)
+                left[identity] = max(0, left[identity] - 1)
+        return [batches[b] for b in rng.permutation(len(batches))]
+
+    def _choose(self, distances: np.ndarray, left: np.ndarray, remaining: int, order: np.ndarray) -> list[int]:
+        """The P identities of the next of `remaining` batches, anchors first; left (C,): groups not dealt yet."""
+        num = self.dealer.num_identities
+        free = left > 0
+        if free.sum() > num:
+            chosen = np.flatnonzero(left == remaining).tolist()  # they have to be in every batch that is to come
+        else:
+            chosen, free = np.flatnonzero(free).tolist(), np.ones_like(free)  # some are dealt again
+        free[chosen] = False
+        anchors = chosen + order[free[order]][: max(0, self.num_anchors - len(chosen))].tolist()
+        chosen = list(anchors)
+        free[anchors] = False
+        for place in range(num - len(anchors)):
+            near = np.where(free, distances[anchors[place % len(anchors)]], np.inf)
+            chosen.append(int(near.argmin()))
+            free[chosen[-1]] = False
+        return chosen
