@@ -85,6 +85,10 @@ def defaults() -> CfgNode:
     c.MEMORY.MODE = "separate"  # separate: loss(batch) + WEIGHT * loss(batch, memory); joint: one loss over both
     c.MEMORY.MOMENTUM = 0.0  # of the encoder that fills the memory; 0: the trained encoder itself (XBM)
 
+    c.DRIFT = CfgNode()  # how far embeddings move while the encoder learns
+    c.DRIFT.EVERY = 0  # steps between two looks at the probe: 10, 100 or 1000; 0: none
+    c.DRIFT.SAMPLES = 1024  # training pictures in the probe
+
     c.SOLVER = CfgNode()
     c.SOLVER.OPTIMIZER = "adam"  # adam | adamw | sgd
     c.SOLVER.LR = 3.5e-4

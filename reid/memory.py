@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from reid.pairs import Refs
 
@@ -77,6 +78,20 @@ class EmbeddingQueue(nn.Module):
         self.labels[:, where] = labels
         self.position = (self.position + len(rows)) % self.size
         self.filled = min(self.size, self.filled + len(rows))
+
+    @torch.no_grad()
+    def drift(self, embeddings: Tensor, indices: Tensor) -> dict[str, float]:
+        """How far samples still held have moved, from their embeddings (B, D) as they are now, before these are pushed.
+
+        `drift`: mean squared distance, 0..4, of the unit embeddings of (B,) `indices` from every row held of the same
+        sample. `age`: the mean number of steps since those were pushed, B rows a step. Empty where none is held.
+        """
+        now, then = (indices[:, None] == self.labels[2, : self.filled]).nonzero(as_tuple=True)
+        if not len(now):
+            return {}
+        moved = F.normalize(embeddings.float())[now] - self.units[then]
+        age = (self.position - 1 - then) % self.size // len(indices) + 1
+        return {"drift": moved.square().sum(dim=1).mean().item(), "age": age.float().mean().item()}
 
     def refs(self, *, normalize: bool) -> Refs:
         """Every row now held, as unit vectors (a view, nothing is copied) or raw."""

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from reid import checkpoint, optim, runtime
 from reid.data.loader import Batch, Loader
+from reid.evaluation.drift import Drift
 from reid.methods import Method
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -35,6 +36,7 @@ class Progress:
     step: int = 0  # optimiser steps taken
     best: float = -math.inf  # of the selection score
     part: Tensor | None = None  # (N,) of each training sample, as the method last gave it
+    distances: Tensor | None = None  # (C, C) between classes, the same
     lengths: dict[str, int] = field(default_factory=dict)  # bytes in the run's line files
 
 
@@ -55,6 +57,7 @@ def train(
     test_every: int = 0,
     evaluate: Callable[[int], float | None],
     embed: Callable[..., Tensor],
+    drift: Drift | None = None,
     about: dict[str, Any],
     resume: dict[str, Any] | None = None,
 ) -> Progress:
@@ -62,6 +65,7 @@ def train(
 
     evaluate(step) scores the method, writes its rows, and returns the selection score, or None where nothing is selected.
     embed(stage) embeds the training set for `method.start_epoch`.
+    drift: what measures how far embeddings move; its figures go into metrics.jsonl, its state into checkpoints.
     about: what every checkpoint says of itself (label map, config, protocol).
     resume: the content of an earlier checkpoint; the run goes on from there exactly.
 
@@ -72,6 +76,8 @@ def train(
     scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
     if resume is not None:
         progress = _restore(resume, method, optimizer, scaler, run)
+        if drift is not None:
+            drift.kept = resume["drift"]
     wrapped: nn.Module = method
     if runtime.world() > 1:
         # Memories are equal on every process already; broadcasting them each step would only cost time.
@@ -87,12 +93,21 @@ def train(
 
     def save_last() -> None:
         state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
-        save("model_last.pth", **state, random=runtime.random_state())
+        save("model_last.pth", **state, random=runtime.random_state(), drift=drift.kept if drift else {})
 
+    def note(row: dict[str, float], **seconds: float) -> None:
+        run.append("metrics.jsonl", [{"step": progress.step, "epoch": progress.epoch, **row}])
+        board.add({**row, **seconds}, progress.step)
+
+    if drift is not None and progress.step == 0:
+        drift.measure(0)
     with _signals() as signals, board:
         while progress.epoch < epochs:
             if progress.batch == 0:
-                progress.part = method.start_epoch(progress.epoch, embed)
+                given = method.start_epoch(progress.epoch, embed)
+                between = given is not None and given.ndim == 2
+                progress.part, progress.distances = (None, given) if between else (given, None)
+            loader.sampler.use_distances(None if progress.distances is None else progress.distances.cpu().numpy())
             method.train()
             batches = loader.epoch(progress.epoch, start=progress.batch, step=progress.step, part=progress.part)
             bar = tqdm(
@@ -120,23 +135,27 @@ def train(
                 scaler.scale(total).backward()
                 scaler.unscale_(optimizer)
                 norm = nn.utils.clip_grad_norm_(method.parameters(), clip_grad or math.inf)
+                progress.step += 1
+                progress.batch += 1
+                logged = progress.step % log_steps == 0 or progress.step == last_step
+                seen: dict[str, float] = {}
                 if norm.isfinite():
                     scaler.step(optimizer)
-                    method.remember(runtime.gather(fresh))
+                    fresh = runtime.gather(fresh)
+                    seen = method.monitor(fresh) if logged else {}
+                    method.remember(fresh)
                 elif amp != "fp16":  # fp16 overflows now and then: the scaler lowers its factor, the step is skipped
                     raise _non_finite({"gradient": norm}, batch, run)
                 scaler.update()
-                progress.step += 1
-                progress.batch += 1
 
-                if progress.step % log_steps == 0 or progress.step == last_step:
+                if logged:
                     values = {name: value.item() for name, value in losses.items()}
-                    row = {"loss": total.item(), **values, "lr": rate, "grad_norm": norm.item()}
-                    run.append("metrics.jsonl", [{"step": progress.step, "epoch": progress.epoch, **row}])
-                    seconds = {"data_s": started - waiting_since, "step_s": time.perf_counter() - started}
-                    board.add({**row, **seconds}, progress.step)
+                    row = {"loss": total.item(), **values, "lr": rate, "grad_norm": norm.item(), **seen}
+                    note(row, data_s=started - waiting_since, step_s=time.perf_counter() - started)
                     shown = {name: f"{value:.3f}" for name, value in values.items()}
                     bar.set_postfix(shown)
+                if drift is not None and (moved := drift.measure(progress.step)):
+                    note(moved)
                 if checkpoint_steps and progress.step % checkpoint_steps == 0:
                     save_last()
                 if signals:
@@ -148,7 +167,7 @@ def train(
                 waiting_since = time.perf_counter()
             runtime.log.info("epoch %d/%d, step %d: %s", progress.epoch + 1, epochs, progress.step, shown)
             progress.epoch = epochs if progress.step >= last_step else progress.epoch + 1
-            progress.batch = 0
+            progress.batch, progress.distances = 0, None  # the next epoch brings its own
             if progress.epoch == epochs or (test_every and progress.epoch % test_every == 0):
                 score = evaluate(progress.step)
                 if score is not None and score > progress.best:

@@ -79,3 +79,18 @@ def test_state_carries_position_and_fill():
 def test_impossible_memories_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         CrossBatch(**options)
+
+
+def test_drift_compares_with_every_row_held_of_the_same_sample():
+    """Two dimensions; sample 7 is held twice, 1 and 3 pushes of two rows ago, sample 9 no longer."""
+    queue, zeros = EmbeddingQueue(6, 2), torch.zeros(2, dtype=torch.int64)
+    for rows, indices in [
+        ([[9.0, 9.0], [9.0, 9.0]], [9, 9]),
+        ([[2.0, 0.0], [1.0, 1.0]], [7, 1]),
+        ([[1.0, 1.0], [1.0, 1.0]], [2, 3]),
+        ([[0.0, 5.0], [1.0, 1.0]], [7, 4]),
+    ]:
+        queue.push(torch.tensor(rows), zeros, zeros, torch.tensor(indices))
+    now, indices = torch.tensor([[0.0, 3.0], [1.0, 0.0]]), torch.tensor([7, 9])
+    assert queue.drift(now, indices) == {"drift": pytest.approx((2 + 0) / 2), "age": (3 + 1) / 2}
+    assert queue.drift(now, torch.tensor([5, 6])) == {}

@@ -1,4 +1,7 @@
-"""Every loss, sampler and method found in the folders is built from a config and driven three steps on the tiny world."""
+"""Every loss, sampler, method and loss recipe found in the folders is built from a config and driven three steps."""
+
+import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,31 +9,40 @@ import torch
 from reid import config, optim
 from reid.builder import objects, registry
 from reid.data import sources
+from reid.data.loader import image_batches
 
 WORLD = ["MODEL.BACKBONE.NAME", "tiny", "INPUT.SIZE", "[32, 16]", "INPUT.PAD", "2", "DATALOADER.BATCH_SIZE", "16"]
-WORLD += ["DATALOADER.WORKERS", "0", "SOLVER.LR", "0.001"]
+WORLD += ["DATALOADER.WORKERS", "0", "SOLVER.LR", "0.001", "MODEL.BACKBONE.WEIGHTS", "none"]
 MEMORIES = {
     "none": [],
     "separate": ["MEMORY.SIZE", "24"],
     "joint": ["MEMORY.SIZE", "24", "MEMORY.MODE", "joint"],
     "momentum": ["MEMORY.SIZE", "24", "MEMORY.MOMENTUM", "0.9"],
 }
-CASES = [(["LOSSES", f"[{name}]"], "none", "off") for name in registry.names("losses")]
-CASES += [
-    (["LOSSES", f"[{name}]"], memory, amp)
+AMP = ("off", "bf16")
+RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs" / "losses").rglob("*.yaml"))
+
+
+def for_method(name):
+    """The losses it takes, if any, and the sampler it needs."""
+    method = registry.find("methods", name)
+    losses = "[softmax]" if "losses" in inspect.signature(method).parameters else "[]"
+    return ["METHOD", f"{{NAME: {name}}}", "LOSSES", losses, "SAMPLER", f"{{NAME: {method.sampler or 'identity'}}}"]
+
+
+CASES = [
+    pytest.param(None, ["LOSSES", f"[{name}]", *MEMORIES[memory]], amp, id=f"{name}-{memory}-{amp}")
     for name in registry.names("losses")
-    if issubclass(registry.find("losses", name), objects.PairLoss)
     for memory in MEMORIES
-    for amp in ("off", "bf16")
-    if (memory, amp) != ("none", "off")
+    for amp in AMP
+    if memory == "none" or issubclass(registry.find("losses", name), objects.PairLoss)
 ]
 CASES += [
-    (["SAMPLER", f"{{NAME: {name}}}", "LOSSES", "[softmax]"], "none", "off") for name in registry.names("data/samplers")
+    pytest.param(None, ["SAMPLER", f"{{NAME: {name}}}", "LOSSES", "[softmax]"], "off", id=name)
+    for name in registry.names("data/samplers")
 ]
-CASES += [
-    (["METHOD", f"{{NAME: {name}}}", "LOSSES", "[softmax]" if name == "baseline" else "[]"], "none", "off")
-    for name in registry.names("methods")
-]
+CASES += [pytest.param(None, for_method(name), "off", id=name) for name in registry.names("methods")]
+CASES += [pytest.param(path, [], "off", id=f"configs-{path.stem}") for path in RECIPES]
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +52,26 @@ def train_set(tiny_world):
     return sources.join(objects.datasets(cfg, cfg.DATASETS.SOURCES))
 
 
-@pytest.mark.parametrize(("overrides", "memory", "amp"), CASES, ids=lambda v: str(v).replace(" ", ""))
-def test_three_steps_move_every_parameter_group(train_set, overrides, memory, amp):
-    cfg = config.load(None, [*WORLD, *overrides, *MEMORIES[memory]])
+@pytest.fixture(scope="module")
+def pictures(train_set):
+    """(N, 3, 32, 16): the whole training set as it is scored."""
+    transform = objects.test_transform(config.load(None, WORLD))
+    return torch.cat(list(image_batches(train_set.samples, transform, batch_size=64, workers=0)))
+
+
+@pytest.mark.parametrize(("recipe", "overrides", "amp"), CASES)
+def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, overrides, amp):
+    cfg = config.load(recipe, [*WORLD, *overrides])
     torch.manual_seed(0)
-    method = objects.method(cfg, num_classes=train_set.num_classes, num_samples=len(train_set))
+    size = {"num_classes": train_set.num_classes, "num_samples": len(train_set)}
+    method = objects.method(cfg, **size, classes=train_set.classes)
     sampler = objects.sampler(cfg, train_set)
+    objects.check_positives(cfg, sampler, train_set.classes)
     optimizer = objects.optimizer(cfg, method)
     optim.set_lr(optimizer, 1.0)
     start = {g["name"]: [p.clone() for p in g["params"]] for g in method.param_groups()}
-    batches = objects.loader(cfg, train_set, sampler).epoch(0)
+    part = begin(method, sampler, pictures)
+    batches = objects.loader(cfg, train_set, sampler).epoch(1, part=part)
     for _, batch in zip(range(3), batches, strict=False):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp == "bf16"):
             losses, fresh = method(batch)
@@ -58,6 +80,7 @@ def test_three_steps_move_every_parameter_group(train_set, overrides, memory, am
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
+        assert all(isinstance(value, float) for value in method.monitor(fresh).values())
         method.remember(fresh)
     for group in method.param_groups():
         moved = [not torch.equal(p, q) for p, q in zip(group["params"], start[group["name"]], strict=True)]
@@ -67,3 +90,22 @@ def test_three_steps_move_every_parameter_group(train_set, overrides, memory, am
         query, gallery = method.encode_query(batch.images), method.encode_gallery(batch.images)
     assert query.shape == gallery.shape
     assert query.dtype == gallery.dtype == torch.float32
+
+
+def begin(method, sampler, pictures):
+    """The starts of the first two epochs, as the trainer makes them; the parts, if the method gave any."""
+    given = None
+    for epoch in (0, 1):
+        method.eval()
+        given = method.start_epoch(epoch, lambda stage="embedding": look(method, pictures, stage))
+    method.train()
+    assert (given is not None and given.ndim == 2) or not sampler.wants_distances
+    if given is None or given.ndim == 1:
+        return given
+    sampler.use_distances(given.numpy())
+    return None
+
+
+@torch.no_grad()
+def look(method, pictures, stage):
+    return method.encode_query(pictures) if stage == "embedding" else method.encoder(pictures)[0]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from yacs.config import CfgNode
 
@@ -19,6 +21,7 @@ from reid.data.records import Dataset, Sample, Trial
 from reid.data.samplers import Sampler
 from reid.data.sources import TrainSet
 from reid.data.transforms import Test, Train
+from reid.evaluation.drift import Drift
 from reid.losses import PairLoss, Term
 from reid.memory import CrossBatch
 from reid.methods import Method
@@ -89,6 +92,24 @@ def sampler(cfg: CfgNode, train_set: TrainSet) -> Sampler:
     )
 
 
+def check_positives(cfg: CfgNode, batches: Sampler, classes: np.ndarray) -> None:
+    """Raises ValueError where a pair loss without a memory would never see two pictures of one class.
+
+    Judged by the batches of the first epoch, as each process gets them.
+    """
+    names = [entry if isinstance(entry, str) else entry["NAME"] for entry in cfg.LOSSES]
+    of_pairs = [name for name in names if issubclass(find("losses", name), PairLoss)]
+    if not of_pairs or cfg.MEMORY.SIZE:
+        return
+    first = batches.batches(0)
+    own = [part for batch in first for part in np.array_split(classes[batch], runtime.world())]
+    if all(len(np.unique(part)) == len(part) for part in own):
+        raise ValueError(
+            f"losses.{of_pairs[0]}: found no two pictures of a class in any of the {len(first):,} batches of SAMPLER "
+            f"{cfg.SAMPLER.NAME}; expected some: take SAMPLER identity with NUM_INSTANCES 2 or more, or set MEMORY.SIZE"
+        )
+
+
 def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
     if cfg.DATALOADER.BATCH_SIZE % runtime.world():
         raise ValueError(
@@ -140,8 +161,15 @@ def losses(cfg: CfgNode, *, num_classes: int, dim: int) -> list[Term]:
     return terms
 
 
-def method(cfg: CfgNode, *, num_classes: int, num_samples: int, weights: str | None = None) -> Method:
-    """The method with its encoder, losses and memories, on the CPU."""
+def method(
+    cfg: CfgNode,
+    *,
+    num_classes: int,
+    num_samples: int,
+    classes: np.ndarray | None = None,
+    weights: str | None = None,
+) -> Method:
+    """The method with its encoder, losses and memories, on the CPU; `classes` (N,) where it is to be trained."""
     made = encoder(cfg, weights=weights)
     memory = None
     if cfg.MEMORY.SIZE:
@@ -154,17 +182,37 @@ def method(cfg: CfgNode, *, num_classes: int, num_samples: int, weights: str | N
             raise ValueError(
                 f"methods.{cfg.METHOD.NAME} takes no {key.upper()}: it brings its own; leave them out of the config"
             )
+    terms = losses(cfg, num_classes=num_classes, dim=made.dim)
+    near = find("data/samplers", cfg.SAMPLER.NAME).wants_distances
+    if near and "class_distances" not in taken:
+        raise ValueError(
+            f"SAMPLER {cfg.SAMPLER.NAME} goes by distances between classes, and METHOD {cfg.METHOD.NAME} measures none; "
+            "expected one that does: take METHOD baseline, or SAMPLER identity"
+        )
     built = make(
         "methods",
         cfg.METHOD,
         encoder=made,
-        losses=losses(cfg, num_classes=num_classes, dim=made.dim),
+        losses=terms,
         memory=memory,
+        class_distances=near or any(term.loss.wants_distances for term in terms),
         num_classes=num_classes,
         num_samples=num_samples,
+        classes=classes,
         dim=made.dim,
     )
     return built.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else built
+
+
+def drift(cfg: CfgNode, samples: Sequence[Sample], look: Callable[..., Any]) -> Drift | None:
+    """DRIFT over a part of the training samples, the same for every SEED; look(samples, stage) embeds them."""
+    if not cfg.DRIFT.EVERY:
+        return None
+    if cfg.DRIFT.SAMPLES < 1:
+        raise ValueError(f"DRIFT.SAMPLES is {cfg.DRIFT.SAMPLES}; expected 1 or more")
+    probe = np.sort(np.random.default_rng(0).permutation(len(samples))[: cfg.DRIFT.SAMPLES])
+    # Before the neck, as memories keep it unless told otherwise.
+    return Drift(partial(look, [samples[i] for i in probe], stage="penultimate"), cfg.DRIFT.EVERY)
 
 
 def num_steps(cfg: CfgNode, batches: Sampler) -> int:

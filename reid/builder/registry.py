@@ -17,7 +17,7 @@ from reid import config
 from reid.data.records import Dataset
 
 # Given by this file to whatever constructor asks for them; never options of a config.
-INJECTED = frozenset({"encoder", "losses", "memory", "num_classes", "num_samples", "dim"})
+INJECTED = frozenset({"encoder", "losses", "memory", "num_classes", "num_samples", "dim", "class_distances"})
 INJECTED |= {"root", "check_counts", "classes", "domains", "camids", "batch_size", "seed"}
 
 

@@ -14,8 +14,7 @@ from yacs.config import CfgNode
 from reid import checkpoint, config, runtime, trainer
 from reid.builder import objects
 from reid.data import records, sources
-from reid.data.records import Dataset
-from reid.data.sources import TrainSet
+from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol, report
 from reid.evaluation.embed import embed
 from reid.evaluation.evaluate import evaluate
@@ -47,10 +46,15 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     batches = objects.sampler(cfg, train_set)
     _check_pictures([*source_sets, *validation], targets)
     runtime.seed(cfg.SEED)
-    method = objects.method(cfg, num_classes=train_set.num_classes, num_samples=len(train_set))
+    method = objects.method(
+        cfg, num_classes=train_set.num_classes, num_samples=len(train_set), classes=train_set.classes
+    )
+    objects.check_positives(cfg, batches, train_set.classes)
     optimizer, schedule = objects.optimizer(cfg, method), objects.schedule(cfg, batches)
     loader = objects.loader(cfg, train_set, batches)
     device = runtime.device(cfg.DEVICE)
+    look = partial(_embed, cfg, method, device)
+    drift = objects.drift(cfg, train_set.samples, look)
     rules = protocol.describe(source_sets, targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
     notes = _notes(source_sets)
     scorer = _Scorer(cfg, method, targets, validation, run, rules, notes, device, keep=bool(cfg.TEST.CACHE))
@@ -79,7 +83,8 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
         checkpoint_steps=cfg.SOLVER.CHECKPOINT_STEPS,
         test_every=cfg.TEST.EVERY,
         evaluate=scorer,
-        embed=partial(_embed_train_set, cfg, method, train_set, device),
+        embed=partial(look, train_set.samples),
+        drift=drift,
         about={
             "config": config.dump(cfg),
             "protocol": rules,
@@ -273,17 +278,17 @@ def _say(datasets: Sequence[Dataset], role: str) -> None:
             runtime.log.warning("%s: %s", dataset.name, note)
 
 
-def _embed_train_set(
-    cfg: CfgNode, method: Method, train_set: TrainSet, device: torch.device, stage: str = "embedding"
+def _embed(
+    cfg: CfgNode, method: Method, device: torch.device, samples: Sequence[Sample], stage: str = "embedding"
 ) -> Tensor:
-    """(N, D) of the training set as it is scored, for methods that look at it before an epoch."""
+    """(N, D) of training samples as if they were scored: before an epoch, or to see how they move."""
     training = method.training
     method.eval()
     encode = method.encode_query if stage == "embedding" else lambda images: method.encoder(images)[0]
     try:
         return embed(
             encode,
-            train_set.samples,
+            samples,
             transform=objects.test_transform(cfg),
             batch_size=cfg.TEST.BATCH_SIZE,
             workers=cfg.DATALOADER.WORKERS,

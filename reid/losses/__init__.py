@@ -14,7 +14,15 @@ from reid.pairs import Pairs
 
 
 class Loss(nn.Module):
-    """What both kinds share. State that anneals lives in buffers, so that a resumed run equals an unbroken one."""
+    """What both kinds share. State that anneals lives in buffers, so that a resumed run equals an unbroken one.
+
+    wants_distances: True where the loss goes by the distances between classes, which the method then measures.
+    """
+
+    wants_distances = False
+
+    def use_distances(self, distances: Tensor) -> None:
+        """Before each epoch but the first: (C, C) mean squared distances of unit embeddings, on the CPU; see `reid.methods`."""
 
     def after_step(self) -> None:
         """After the optimiser's step, for what anneals; never called after a skipped step."""

@@ -1,7 +1,8 @@
 """Methods: one file each; the config's NAME is the file's name, the constructor's signature its options.
 
 The trainer and the evaluator know only the contract below, never which method runs. `encoder`, `losses`, `memory`,
-`num_classes`, `dim` and `num_samples` in a constructor are injected by `reid.builder`, never options.
+`num_classes`, `classes`, `dim` and `num_samples` in a constructor are injected by `reid.builder`, never options; `classes`
+are those of the training set, (N,) int64, and None where a checkpoint is only scored.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Method(nn.Module):
 
     encoder: nn.Module
     asymmetric = False  # True where encode_gallery differs from encode_query
+    sampler: str | None = None  # the one SAMPLER whose batches it understands; None: any
 
     def training_losses(self, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The losses by name (scalars, weighted: the trainer minimises their sum), and what a memory should keep.
@@ -31,6 +33,10 @@ class Method(nn.Module):
     def forward(self, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The same as `training_losses`, so that a method can be wrapped for several processes."""
         return self.training_losses(batch)
+
+    def monitor(self, fresh: dict[str, Tensor]) -> dict[str, float]:
+        """What is worth a line of the log beside the losses. Called at logged steps, before `remember(fresh)`."""
+        return {}
 
     def remember(self, fresh: dict[str, Tensor]) -> None:
         """After the optimiser's step: push to the queue, commit to the bank, move a momentum encoder."""
@@ -50,6 +56,7 @@ class Method(nn.Module):
     def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Tensor | None:
         """Before an epoch; `embed(stage='embedding' | 'penultimate') -> (N, D)` embeds the training set.
 
-        May return the part each training sample belongs to, (N,) int64: batches carry it and checkpoints keep it.
+        May return the part each training sample belongs to, (N,) int64, which batches carry; or the distances between
+        classes, (C, C) float32, smaller is nearer, which the sampler is given. Checkpoints keep either.
         """
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +15,7 @@ from reid.data.loader import Batch
 from reid.losses import FEATURES, PairLoss, Term
 from reid.memory import CrossBatch, EmbeddingQueue
 from reid.methods import Method
+from reid.methods._distances import class_distances
 from reid.models.encoder import Encoder
 from reid.pairs import Pairs, Refs
 
@@ -26,6 +28,9 @@ class Baseline(Method):
     Args:
         negatives_within_domain: pair losses see negatives of the anchor's own source only.
         metric: `cosine` between embeddings, or `euclidean`: two more columns turn its ranking into an inner product.
+        classes: (N,) int64 of the training samples, while training.
+        class_distances: the sampler or a loss goes by distances between classes: they are measured before every epoch
+            but the first, whose encoder may know nothing yet.
     Source: Luo et al. 2019, Bag of Tricks; the memory is Wang et al. 2020 (XBM).
     """
 
@@ -38,6 +43,8 @@ class Baseline(Method):
         memory: CrossBatch | None = None,
         negatives_within_domain: bool = False,
         metric: str = "cosine",
+        classes: np.ndarray | None = None,
+        class_distances: bool = False,
     ):
         super().__init__()
         if metric not in METRICS:
@@ -48,6 +55,8 @@ class Baseline(Method):
         self.negatives_within_domain = negatives_within_domain
         self.metric = metric
         self.asymmetric = metric == "euclidean"
+        self.classes = classes
+        self.class_distances = class_distances
         self.memory = memory
         remembered = {term.feature for term in losses if isinstance(term.loss, PairLoss)} if memory else set()
         if memory and not remembered:
@@ -71,6 +80,14 @@ class Baseline(Method):
                 losses[term.name] = term.weight * term.loss(features["after"], batch.classes)
         return losses, self._fresh(features, batch)
 
+    def monitor(self, fresh: dict[str, Tensor]) -> dict[str, float]:
+        """Feature drift, for free: how far samples that come round again have moved from what the queues hold of them.
+
+        Their pictures are augmented anew, so this is drift and augmentation together.
+        """
+        found = {name: queue.drift(fresh[name], fresh["indices"]) for name, queue in self.queues.items() if fresh}
+        return {f"memory_{key}_{name}": value for name, values in found.items() for key, value in values.items()}
+
     def remember(self, fresh: dict[str, Tensor]) -> None:
         for term in self.terms:
             term.loss.after_step()
@@ -81,6 +98,17 @@ class Baseline(Method):
             with torch.no_grad():
                 for key, parameter in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
                     key.lerp_(parameter, 1 - self.memory.momentum)
+
+    def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Tensor | None:
+        if self.classes is None or not self.class_distances or epoch == 0:
+            return None
+        after = any(term.loss.wants_distances and term.feature == "after" for term in self.terms)
+        rows = embed(stage="embedding" if after else "penultimate")
+        # Without the columns that make a Euclidean ranking an inner product.
+        distances = class_distances(rows[:, : self.encoder.dim], torch.from_numpy(self.classes))
+        for term in self.terms:
+            term.loss.use_distances(distances)
+        return distances
 
     def encode_query(self, images: Tensor) -> Tensor:
         embedding = self.encoder(images)[1]

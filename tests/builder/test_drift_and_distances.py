@@ -1,0 +1,147 @@
+"""Whole runs that look at their training set: class distances and feature drift, killed, resumed, and refused."""
+
+import json
+
+import pytest
+import torch
+
+from reid import checkpoint, config, optim
+from reid.builder import objects, runs
+
+WORLD = {
+    "DATASETS.SOURCES": "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]",
+    "DATASETS.TARGETS": "[{NAME: folder, PATH: target}]",
+    "MODEL.BACKBONE.NAME": "tiny",
+    "INPUT.SIZE": "[32, 16]",
+    "INPUT.PAD": "2",
+    "DATALOADER.BATCH_SIZE": "16",
+    "DATALOADER.WORKERS": "0",
+    "LOSSES": "[softmax, triplet]",
+    "SOLVER.EPOCHS": "2",
+    "SOLVER.LOG_STEPS": "1",
+    "SOLVER.CHECKPOINT_STEPS": "4",
+    "DEVICE": "cpu",
+    "MEMORY.SIZE": "200",
+}
+NEAR = {"SAMPLER": "{NAME: hard_class, NUM_INSTANCES: 2}", "LOSSES": "[hierarchical_triplet]", "DRIFT.EVERY": "10"}
+
+
+def build(root, folder, overrides):
+    where = {"DATASETS.ROOT": str(root), "OUTPUT_DIR": str(folder)}
+    return config.load(None, [word for pair in {**WORLD, **where, **overrides}.items() for word in pair])
+
+
+@pytest.fixture
+def cfg(tiny_world, tmp_path):
+    return lambda overrides, folder="run": build(tiny_world, tmp_path / folder, overrides)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_world, tmp_path_factory):
+    """An unbroken run."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    runs.train(build(tiny_world, folder, NEAR))
+    return folder
+
+
+def lines(run, *without):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if not set(row) & set(without)]
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("step", [10, 17])
+def test_resumed_run_with_distances_and_drift_equals_an_unbroken_one(cfg, whole, tmp_path, monkeypatch, step):
+    steps, real = iter(range(100)), optim.set_lr
+
+    def set_lr(*args):
+        if next(steps) == step:
+            raise Killed
+        return real(*args)
+
+    monkeypatch.setattr(optim, "set_lr", set_lr)
+    with pytest.raises(Killed):
+        runs.train(cfg(NEAR))
+    monkeypatch.undo()
+    kept = checkpoint.load(tmp_path / "run" / "model_last.pth")["progress"]
+    assert (kept["distances"] is not None) == (step == 17)
+    runs.train(cfg(NEAR), resume=True)
+    one, other = (checkpoint.load(run / "model_last.pth") for run in (whole, tmp_path / "run"))
+    for key, value in one["model"].items():
+        assert torch.equal(value, other["model"][key]) if isinstance(value, torch.Tensor) else True, key
+    assert str(one["optimizer"]) == str(other["optimizer"])
+    assert all(torch.equal(rows, other["drift"][span]) for span, rows in one["drift"].items())
+    assert lines(whole) == lines(tmp_path / "run")
+    assert [row["step"] for row in lines(tmp_path / "run") if "drift_10" in row] == [10, 20]
+    assert one["model"]["losses.hierarchical_triplet.levels"].any()
+
+
+def test_batches_follow_the_distances_from_the_second_epoch_on(cfg, monkeypatch):
+    dealt = []
+    sampler = objects.find("data/samplers", "hard_class")
+    real = sampler.batches
+    monkeypatch.setattr(sampler, "batches", lambda self, e: (dealt.append((e, self.distances)), real(self, e))[1])
+    runs.train(cfg(NEAR))
+    assert [(epoch, distances is not None) for epoch, distances in dealt if epoch or distances is not None] == [
+        (1, True)
+    ]
+    assert dealt[-1][1].shape == (20, 20)
+
+
+def test_looking_at_drift_changes_no_other_number(cfg, tmp_path):
+    drift = {"DRIFT.EVERY": "10", "DRIFT.SAMPLES": "32"}
+    short = {"SOLVER.MAX_STEPS": "12"}
+    plain, watched = runs.train(cfg(short, "plain")), runs.train(cfg({**short, **drift}, "watched"))
+    assert plain == watched
+    assert lines(tmp_path / "plain") == lines(tmp_path / "watched", "drift_10")
+    one, other = (checkpoint.load(tmp_path / name / "model_final.pth")["model"] for name in ("plain", "watched"))
+    assert all(torch.equal(v, other[k]) for k, v in one.items() if isinstance(v, torch.Tensor))
+    (moved,) = [row for row in lines(tmp_path / "watched") if "drift_10" in row]
+    assert moved["step"] == 10
+    assert 0 < moved["drift_10"] < 4
+
+
+def test_memory_tells_how_far_samples_that_come_round_again_have_moved(cfg, tmp_path):
+    runs.train(cfg({"SAMPLER": "{NAME: shuffle}"}))
+    rows = lines(tmp_path / "run")
+    assert all("memory_drift_before" not in row for row in rows[:10])
+    assert all(0 < row["memory_drift_before"] < 4 for row in rows[10:])
+    assert all(1 <= row["memory_age_before"] <= 19 for row in rows[10:])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"DRIFT.EVERY": "7"}, "DRIFT.EVERY is 7; expected 10, 100 or 1000"),
+        ({"DRIFT.EVERY": "10", "DRIFT.SAMPLES": "0"}, "DRIFT.SAMPLES is 0; expected 1 or more"),
+        (
+            {"SAMPLER": "{NAME: identity, NUM_INSTANCES: 1}", "MEMORY.SIZE": "0"},
+            r"losses\.triplet: found no two pictures of a class in any of the 10 batches of SAMPLER identity; expected",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_before_a_folder_is_made(cfg, tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=message) as error:
+        runs.train(cfg(overrides))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_positives_in_a_batch_are_fine_with_a_memory_or_without_pair_losses(cfg):
+    alone = {"SAMPLER": "{NAME: identity, NUM_INSTANCES: 1}", "SOLVER.MAX_STEPS": "1"}
+    runs.train(cfg(alone, "memory"))
+    runs.train(cfg({**alone, "MEMORY.SIZE": "0", "LOSSES": "[softmax]"}, "classes"))
+
+
+def test_sampler_that_needs_distances_is_refused_where_the_method_measures_none(cfg, monkeypatch):
+    class Bare(objects.Method):
+        def __init__(self, encoder, losses, memory):
+            super().__init__()
+
+    monkeypatch.setattr(objects, "find", lambda folder, name: Bare if folder == "methods" else find(folder, name))
+    find = objects.registry.find
+    with pytest.raises(ValueError, match="SAMPLER hard_class goes by distances between classes, and METHOD baseline"):
+        objects.method(cfg(NEAR), num_classes=20, num_samples=160)
