@@ -12,7 +12,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,15 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from reid.data import records
-from reid.data.records import Sample
+from reid.data import files, records
 
 from .domains import Domain, find
-
-try:
-    import fcntl
-except ImportError:  # Windows has none: there, start the first of several runs alone
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger("reid")
 
@@ -146,17 +139,12 @@ def ensure(tree: Tree, root: str | Path, processes: int = 0) -> Path:
     if _is_whole(folder, tree):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with files.alone(folder):
         if not _is_whole(folder, tree):  # another run may have drawn it while this one waited
             missing = _prepare(folder, tree)
-            _draw(folder, tree, missing, processes or _num_cores())
+            _draw(folder, tree, missing, processes or files.num_cores())
             _write_stamp(folder, tree, whole=True)
     return folder
-
-
-def _num_cores() -> int:
-    """Of those this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _is_whole(folder: Path, tree: Tree) -> bool:
@@ -183,12 +171,8 @@ def _prepare(folder: Path, tree: Tree) -> list[int]:
     kept = set()
     for part in (TRAIN, QUERY, GALLERY):
         (folder / part).mkdir(exist_ok=True)
-        for path in (folder / part).glob(".*"):  # what a killed process was writing
-            path.unlink()
-        paths = _pictures(folder / part)
-        bad = {line.partition(": ")[0] for line in records.broken(Sample(str(path), 1, 1) for path in paths)}
-        for path in paths:
-            if stale or str(path) in bad:
+        for path in files.whole_pictures(folder / part):
+            if stale:
                 path.unlink()
             else:
                 kept.add(f"{part}/{path.name}")
@@ -247,20 +231,4 @@ def _read_stamp(folder: Path) -> dict[str, object]:
 
 
 def _write_stamp(folder: Path, tree: Tree, whole: bool) -> None:
-    write(folder / STAMP, (json.dumps({**tree.stamp, "whole": whole}, indent=1) + "\n").encode())
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other run draws this folder. The lock goes when its holder ends, however it ends."""
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    files.write(folder / STAMP, (json.dumps({**tree.stamp, "whole": whole}, indent=1) + "\n").encode())

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import cv2
 
-from . import scene, trees
+from reid.data import files
+
+from . import scene
 from .trees import Tree
 
 
@@ -27,7 +29,7 @@ def draw(tree: Tree, folder: Path, pids: Iterable[int]) -> None:
                 image = scene.photograph(tree.place, person, shot.camid, key, (tree.height, tree.width), tree.seed)
                 fine, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
                 assert fine, f"OpenCV could not encode {image.shape}"
-                trees.write(path, packed.tobytes())
+                files.write(path, packed.tobytes())
         print(pid, flush=True)
 
 
