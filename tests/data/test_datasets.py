@@ -6,12 +6,14 @@ import zipfile
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from trees import grow, market, picture
 
 import reid.data.datasets
 from reid.data import records
 from reid.data.datasets import _market, folder, grocery_store, market1501, omniglot, pku_reid
+from reid.evaluation import rank
 
 NAMES = ["folder", "grocery_store", "market1501", "omniglot", "pku_reid"]
 
@@ -258,7 +260,7 @@ def test_folder_in_market_form_may_have_only_one_side(tmp_path):
 def test_folder_of_class_folders_is_all_for_training(tmp_path):
     grow(tmp_path / "mine", "b/1.jpg", "a/2.jpg", "a/1.jpg", "c/notes.txt")
     loaded = folder.load(tmp_path, path="mine")
-    assert rows(loaded.train, loaded.root) == [("a/1.jpg", 0, None), ("a/2.jpg", 0, None), ("b/1.jpg", 1, None)]
+    assert rows(loaded.train, loaded.root) == [("a/1.jpg", 1, None), ("a/2.jpg", 1, None), ("b/1.jpg", 2, None)]
     assert loaded.variant == {"form": "classes"}
 
 
@@ -266,7 +268,7 @@ def test_folder_of_classes_with_test_is_searched_within_itself(tmp_path):
     grow(tmp_path / "mine", "train/a/1.jpg", "test/b/1.jpg", "test/b/2.jpg")
     (trial,) = folder.load(tmp_path, path="mine", metric="retrieval").trials
     assert trial.gallery is None
-    assert [sample.pid for sample in trial.query] == [1, 1]
+    assert [sample.pid for sample in trial.query] == [2, 2]
     with pytest.raises(ValueError, match="METRIC retrieval"):
         folder.load(tmp_path, path="mine")
 
@@ -274,11 +276,19 @@ def test_folder_of_classes_with_test_is_searched_within_itself(tmp_path):
 def test_folder_of_classes_with_query_and_gallery(tmp_path):
     grow(tmp_path / "mine", "train/a/1.jpg", "query/b/1.jpg", "gallery/b/2.jpg", "gallery/c/1.jpg")
     (trial,) = folder.load(tmp_path, path="mine").trials
-    assert [sample.pid for sample in trial.query] == [1]
-    assert [sample.pid for sample in trial.gallery] == [1, 2]
+    assert [sample.pid for sample in trial.query] == [2]
+    assert [sample.pid for sample in trial.gallery] == [2, 3]
     grow(tmp_path / "mine", "test/b/3.jpg")
     with pytest.raises(ValueError, match="one or the other"):
         folder.load(tmp_path, path="mine")
+
+
+def test_folder_has_no_class_that_scoring_takes_for_a_distractor(tmp_path):
+    grow(tmp_path / "mine", "query/a/1.jpg", "gallery/a/2.jpg", "query/b/1.jpg", "gallery/b/2.jpg")
+    (trial,) = folder.load(tmp_path, path="mine").trials
+    embeddings = np.eye(2, dtype=np.float32)
+    scores = rank.score(embeddings, embeddings, rank.Ids.of(trial.query), rank.Ids.of(trial.gallery))
+    assert scores.num_valid == 2
 
 
 def csv(folder_: Path, text: str, name: str = "list.csv") -> Path:
@@ -301,9 +311,9 @@ def test_folder_as_csv_maps_any_pid_over_the_sorted_names(tmp_path, path, name):
     root = csv(tmp_path / "mine", LIST)
     csv(root, "Class Name,Class ID\nx,1\n", "classes.csv")
     loaded = folder.load(tmp_path, path=path)
-    assert rows(loaded.train, root) == [("a.jpg", 2, None), ("b.jpg", 0, 3)]
+    assert rows(loaded.train, root) == [("a.jpg", 3, None), ("b.jpg", 1, 3)]
     (trial,) = loaded.trials
-    assert rows([*trial.query, *trial.gallery], root) == [("c.jpg", 1, 1), ("d,1.jpg", 1, 2)]
+    assert rows([*trial.query, *trial.gallery], root) == [("c.jpg", 2, 1), ("d,1.jpg", 2, 2)]
     assert (loaded.name, loaded.root, loaded.variant) == (name, root, {"form": "csv"})
 
 
@@ -313,7 +323,9 @@ def test_folder_as_csv_maps_any_pid_over_the_sorted_names(tmp_path, path, name):
         ("../../b.jpg,anna,1,train", "line 2: .*stays below"),
         ("/etc/b.jpg,anna,1,train", "line 2: .*stays below"),
         ("b.jpg,anna,one,train", "line 2: .*one"),
-        ("b.jpg,anna,1,test", "line 2: .*test"),
+        ("b.jpg,anna,1,val", "line 2: .*val"),
+        ("b.jpg,anna,1,test", "test part in .*METRIC retrieval"),
+        ("b.jpg,anna,,test\nc.jpg,anna,,query\nd.jpg,anna,,gallery", "test beside query or gallery"),
         ("b.jpg,anna,1", "line 2"),
         ("b.jpg,anna,1,query", "found 1 query and 0 gallery"),
         ("", "found no pictures"),

@@ -5,7 +5,9 @@ market   bounding_box_train/, query/, bounding_box_test/ with pictures named <pi
 classes  a folder of pictures a class, all for training; or the same below train/ and test/, or train/, query/ and
          gallery/. There are no cameras.
 csv      a CSV file (or a folder with one) whose first line is `path,pid,camid,split`: path relative to the file, pid any
-         text, camid a whole number or empty, split one of train, query, gallery.
+         text, camid a whole number or empty, split one of train, query, gallery; or test, which searches itself.
+
+Classes are numbered from 1 over their sorted names, as pid 0 would be a distractor.
 
 Counts: none are known. Terms: yours to know.
 """
@@ -22,7 +24,7 @@ from reid.data.records import Card, Dataset, Sample, Trial
 CARD = Card(title="a folder of your own", terms="not known to this toolkit", page="datasets/README.md")
 FORMS = ("market", "classes", "csv")
 COLUMNS = ["path", "pid", "camid", "split"]
-SPLITS = ("train", "query", "gallery")
+SPLITS = ("train", "query", "gallery", "test")
 TREE = "a folder or a CSV file below DATASETS.ROOT in one of the forms market, classes, csv"
 
 Parts = dict[str, list[Sample]]
@@ -71,10 +73,12 @@ def _form_of(place: Path) -> str:
 
 def _trials(parts: Parts, place: Path, metric: str) -> list[Trial]:
     if "test" in parts:
+        if "query" in parts or "gallery" in parts:
+            raise ValueError(f"folder: found test beside query or gallery in {place}; expected one or the other")
         if metric == "reid":
             raise ValueError(
-                f"folder: found {place / 'test'}, which can only be searched within itself; expected query/ and gallery/ "
-                "for METRIC reid: make them, or set METRIC retrieval"
+                f"folder: found a test part in {place}, which can only be searched within itself; expected query and "
+                "gallery for METRIC reid: make them, or set METRIC retrieval"
             )
         return [Trial(parts["test"])]
     query, gallery = parts.get("query", []), parts.get("gallery", [])
@@ -93,16 +97,14 @@ def _market_parts(place: Path) -> Parts:
     if not (place / _market.PARTS[0]).is_dir():
         query, gallery = (_market.read(place / part) for part in _market.PARTS[1:])
         return {"query": _market.people(query), "gallery": gallery}
-    return dict(zip(SPLITS, _market.split(place), strict=True))
+    return dict(zip(SPLITS[:3], _market.split(place), strict=True))
 
 
 def _class_parts(place: Path) -> Parts:
-    tops = {folder.name: folder for folder in records.folders(place) if folder.name in (*SPLITS, "test")}
-    if "test" in tops and ("query" in tops or "gallery" in tops):
-        raise ValueError(f"folder: found test/ beside query/ or gallery/ in {place}; expected one or the other")
+    tops = {folder.name: folder for folder in records.folders(place) if folder.name in SPLITS}
     tops = tops or {"train": place}
     names = sorted({folder.name for top in tops.values() for folder in records.folders(top)})
-    pids = {name: pid for pid, name in enumerate(names)}
+    pids = {name: pid for pid, name in enumerate(names, start=1)}
     return {
         split: [
             Sample(str(path), pids[folder.name], None)
@@ -133,7 +135,7 @@ def _csv_parts(place: Path) -> Parts:
         reader = csv.reader(file)
         rows = [(reader.line_num, row) for row in reader if any(row)][1:]
     names = sorted({row[1].strip() for _, row in rows if len(row) == len(COLUMNS)})
-    pids = {name: pid for pid, name in enumerate(names)}
+    pids = {name: pid for pid, name in enumerate(names, start=1)}
     parts: Parts = {split: [] for split in SPLITS}
     for number, row in rows:
         try:
@@ -144,4 +146,4 @@ def _csv_parts(place: Path) -> Parts:
             raise ValueError(
                 f"{files[0]}, line {number}: {error}; expected {','.join(COLUMNS)} with split one of {', '.join(SPLITS)}"
             ) from error
-    return {split: sorted(samples, key=lambda sample: sample.path) for split, samples in parts.items()}
+    return {split: sorted(samples, key=lambda sample: sample.path) for split, samples in parts.items() if samples}
