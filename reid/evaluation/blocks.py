@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 Result = TypeVar("Result")
+Block = TypeVar("Block")
 
 
 def slices(stop: int, size: int, *, start: int = 0) -> list[slice]:
@@ -41,7 +42,7 @@ def threads(device: torch.device) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def share(work: Callable[[Iterator[slice]], Result], blocks: Iterable[slice], num_threads: int) -> list[Result]:
+def share(work: Callable[[Iterator[Block]], Result], blocks: Iterable[Block], num_threads: int) -> list[Result]:
     """Runs `work` in each thread on one common iterator, from which each takes the next block when it is free."""
     todo = iter(list(blocks))
     if num_threads == 1:

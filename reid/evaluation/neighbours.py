@@ -11,6 +11,7 @@ from torch import Tensor
 from reid.evaluation.blocks import product, share, slices, threads
 
 TILE = (128, 1 << 15)  # rows of a thread, columns: 16 MB; wide, because finding the best has a cost a row and tile
+SIDE = 4096  # of the square tiles of a set searched for in itself: 64 MB a thread
 GROUP = 16
 
 
@@ -26,11 +27,18 @@ def nearest(query: Tensor, gallery: Tensor, num: int, *, skip_same_index: bool =
     """The `num` gallery pictures that each query scores highest.
 
     Args:
-        query, gallery: (Q, D), (G, D) float32 or float16 on one device.
+        query, gallery: (Q, D), (G, D) float32 or float16 on one device. The same tensor twice takes half the products.
         num: 1..G, or 1..G - 1 with skip_same_index.
         skip_same_index: gallery row i is the picture of query i and is not among its own.
     """
     assert 1 <= num <= len(gallery) - skip_same_index, f"{num} of {len(gallery)}"
+    with threads(query.device) as num_threads:
+        if query is gallery:
+            return _among_themselves(query, num, skip_same_index, num_threads)
+        return _among_others(query, gallery, num, skip_same_index, num_threads)
+
+
+def _among_others(query: Tensor, gallery: Tensor, num: int, skip_same_index: bool, num_threads: int) -> Nearest:
     found = Nearest(
         torch.empty(len(query), num, device=query.device),
         torch.empty(len(query), num, dtype=torch.int64, device=query.device),
@@ -44,26 +52,51 @@ def nearest(query: Tensor, gallery: Tensor, num: int, *, skip_same_index: bool =
             for of_all, of_rows in zip(found, block, strict=True):
                 of_all[rows] = of_rows
 
-    with threads(query.device) as num_threads:
-        share(work, slices(len(query), TILE[0]), num_threads)
+    share(work, slices(len(query), TILE[0]), num_threads)
     return found
+
+
+def _among_themselves(pictures: Tensor, num: int, skip_same_index: bool, num_threads: int) -> Nearest:
+    """A tile of the scores above the diagonal, turned over, is the tile below it."""
+    blocks = slices(len(pictures), SIDE)
+    best: dict[tuple[int, int], Nearest] = {}  # of the tile at (rows, columns)
+
+    def work(tiles: Iterator[tuple[int, int]]) -> None:
+        buffer = torch.empty(SIDE, min(SIDE, len(pictures)), device=pictures.device)
+        for i, j in tiles:
+            scores = product(pictures[blocks[i]].float(), pictures[blocks[j]], buffer)
+            best[i, j] = _of_tile(scores, blocks[j].start, num, skip_same_index and i == j)
+            if i != j:
+                best[j, i] = _of_tile(scores.T.contiguous(), blocks[i].start, num, False)
+
+    share(work, [(i, j) for i in range(len(blocks)) for j in range(i, len(blocks))], num_threads)
+    rows = [_merged([best[i, j] for j in range(len(blocks))], num) for i in range(len(blocks))]
+    return Nearest(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
 def _of_block(
     query: Tensor, gallery: Tensor, first_row: int, num: int, skip_same_index: bool, buffer: Tensor
 ) -> Nearest:
-    lowest = torch.full((len(query),), torch.inf, device=query.device)
-    values, places = [], []
+    tiles = []
     for columns in slices(len(gallery), TILE[1]):
         scores = product(query, gallery[columns], buffer)
-        lowest = torch.minimum(lowest, scores.amin(dim=1))
-        if skip_same_index:
-            scores.diagonal(first_row - columns.start).fill_(-torch.inf)
-        best, at = top(scores, min(num, scores.shape[1]))
-        values.append(best)
-        places.append(at + columns.start)
-    best, at = torch.cat(values, dim=1).topk(num, dim=1)
-    return Nearest(best, torch.cat(places, dim=1).gather(1, at), lowest)
+        tiles.append(_of_tile(scores, columns.start, num, skip_same_index, first_row - columns.start))
+    return _merged(tiles, num)
+
+
+def _of_tile(scores: Tensor, first_column: int, num: int, skip_diagonal: bool, diagonal: int = 0) -> Nearest:
+    lowest = scores.amin(dim=1)
+    if skip_diagonal:
+        scores.diagonal(diagonal).fill_(-torch.inf)
+    best, at = top(scores, min(num, scores.shape[1]))
+    return Nearest(best, at + first_column, lowest)
+
+
+def _merged(tiles: list[Nearest], num: int) -> Nearest:
+    """The best of all tiles of the same rows."""
+    scores, columns, lowest = zip(*tiles, strict=True)
+    best, at = torch.cat(scores, dim=1).topk(num, dim=1)
+    return Nearest(best, torch.cat(columns, dim=1).gather(1, at), torch.stack(lowest).amin(dim=0))
 
 
 def top(scores: Tensor, num: int) -> tuple[Tensor, Tensor]:

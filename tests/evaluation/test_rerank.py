@@ -112,12 +112,14 @@ def test_expansion_of_asymmetric_scores_averages_encodings_of_one_kind():
 
 
 @pytest.mark.parametrize("skip", [False, True])
-@pytest.mark.parametrize("tile", [(128, 1 << 15), (16, 70), (9, 1)])
-def test_nearest_are_those_of_a_full_sort(monkeypatch, tile, skip):
+@pytest.mark.parametrize("itself", [False, True])
+@pytest.mark.parametrize(("tile", "side"), [((128, 1 << 15), 4096), ((16, 70), 64), ((9, 1), 1)])
+def test_nearest_are_those_of_a_full_sort(monkeypatch, tile, side, itself, skip):
     monkeypatch.setattr(neighbours, "TILE", tile)
+    monkeypatch.setattr(neighbours, "SIDE", side)
     rng = np.random.default_rng(4)
     gallery = torch.from_numpy(rng.normal(size=(150, 7)).astype(np.float32))
-    query = gallery if skip else gallery[:40] * 2
+    query = gallery if itself else gallery[:40] * 2
     scores = query @ gallery.T
     lowest = scores.amin(dim=1)
     if skip:
