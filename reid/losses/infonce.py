@@ -16,7 +16,7 @@ class InfoNCE(PairLoss):
     Averaged over the positive pairs whose anchor has a negative. Other positives are not in the denominator.
 
     Args:    temperature: of the cosine similarity; 0.07 as in pytorch-metric-learning.
-    Source:  van den Oord et al. 2018, eq. 4; Chen et al. 2020 (SimCLR), eq. 1, which it equals for two images a class.
+    Source:  van den Oord et al. 2018; Chen et al. 2020 (SimCLR), whose NT-Xent it equals for two images a class.
     """
 
     normalize = True

@@ -22,9 +22,9 @@ class Lifted(PairLoss):
         margin: in units of Euclidean distance; 1 in the paper.
         form: `paper`, or `generalized`: a soft maximum over each anchor's positives instead of one term a pair.
         normalize: unit vectors instead of the paper's raw ones.
-    Source:  Song et al. 2016, eq. 4; `generalized` is Hermans et al. 2017, section 2. Deviation: the paper's form is
-             for a batch only. Where references are not the anchors themselves, their own negatives are unknown, and
-             only the anchor's are taken.
+    Source:  Song et al. 2016; `generalized` is Hermans et al. 2017, In Defense of the Triplet Loss. Deviation: the
+             paper's form is for a batch only. Where references are not the anchors themselves, their own negatives are
+             unknown, and only the anchor's are taken.
     """
 
     def __init__(self, margin: float = 1.0, form: str = "paper", normalize: bool = False):

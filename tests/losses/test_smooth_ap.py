@@ -39,7 +39,8 @@ def test_a_low_temperature_gives_average_precision():
 
 
 def test_value_equals_pytorch_metric_learning_which_counts_an_image_among_its_own_matches():
-    rows, classes = F.normalize(torch.randn(12, 5, dtype=torch.float64)), torch.arange(12) // 3
+    """It mixes up the number of classes and that of images in each, so both are 4 here."""
+    rows, classes = F.normalize(torch.randn(16, 5, dtype=torch.float64)), torch.arange(16) // 4
     expected = losses.SmoothAPLoss(temperature=0.1)(rows, classes)
     actual = SmoothAP(temperature=0.1)(Pairs.between(rows, classes, rows, classes))
     assert actual.item() == pytest.approx(expected.item(), rel=1e-6)
