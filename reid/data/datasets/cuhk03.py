@@ -42,9 +42,9 @@ COUNTS_ALL = {
     "labelled": {"ids": 1_467, "images": 14_096},
 }
 TREE = (
-    "cuhk03-np/{detected,labeled}/ in Market-1501's form; or cuhk03/ with images_{detected,labeled}/ (pictures extracted "
-    "from cuhk03_release/cuhk-03.mat as <pair>_<person>_<view>_<picture>.png, as 1_001_1_01.png; they are not read out of "
-    "it), cuhk03_new_protocol_config_{detected,labeled}.mat for the new protocol and cuhk03_release/cuhk-03.mat for the "
+    "cuhk03-np/{detected,labeled}/ in Market-1501's form; or cuhk03/ with images_{detected,labeled}/ (pictures named "
+    "<pair>_<person>_<view>_<picture>.png, as 1_001_1_01.png; `tools/convert.py cuhk03` takes them out of "
+    "cuhk03_release/cuhk-03.mat), cuhk03_new_protocol_config_{detected,labeled}.mat for the new protocol and cuhk03_release/cuhk-03.mat for the "
     "classic one"
 )
 _NAME = re.compile(r"([1-5])_(\d{1,4})_([12])_\d+")
