@@ -98,7 +98,8 @@ def check_positives(cfg: CfgNode, batches: Sampler, classes: np.ndarray) -> None
     Judged by the batches of the first epoch, as each process gets them.
     """
     names = [entry if isinstance(entry, str) else entry["NAME"] for entry in cfg.LOSSES]
-    of_pairs = [name for name in names if issubclass(find("losses", name), PairLoss)]
+    kinds: dict[str, Any] = {name: find("losses", name) for name in names}
+    of_pairs = [name for name, kind in kinds.items() if issubclass(kind, PairLoss)]
     if not of_pairs or cfg.MEMORY.SIZE:
         return
     first = batches.batches(0)
@@ -183,7 +184,8 @@ def method(
                 f"methods.{cfg.METHOD.NAME} takes no {key.upper()}: it brings its own; leave them out of the config"
             )
     terms = losses(cfg, num_classes=num_classes, dim=made.dim)
-    near = find("data/samplers", cfg.SAMPLER.NAME).wants_distances
+    kind: Any = find("data/samplers", cfg.SAMPLER.NAME)
+    near = kind.wants_distances
     if near and "class_distances" not in taken:
         raise ValueError(
             f"SAMPLER {cfg.SAMPLER.NAME} goes by distances between classes, and METHOD {cfg.METHOD.NAME} measures none; "

@@ -67,12 +67,10 @@ def curves(run: str | Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def plot(runs: Sequence[str | Path], output: str | Path) -> None:
-    """Draws the curves of several runs over their steps into `output`, a .png, .svg or .pdf.
+    """Draws the curves of several runs over their steps; the format is that of the ending of `output`.
 
-    Raises ValueError for another ending, without matplotlib, or as `curves` does.
+    Raises ValueError for one that matplotlib does not write, without matplotlib, or as `curves` does.
     """
-    if Path(output).suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"found the output {output}; expected a name that ends in .png, .svg or .pdf")
     found = {run: curves(run) for run in runs}
     try:
         from matplotlib.figure import Figure
