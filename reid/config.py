@@ -68,7 +68,7 @@ def defaults() -> CfgNode:
     c.MODEL.BACKBONE.NAME = "mobilenetv2_100"  # `tiny`, or any name timm knows
     c.MODEL.BACKBONE.WEIGHTS = "none"  # none | a local file | timm (its hub, needs a network)
     c.MODEL.BACKBONE.LAST_STRIDE = 2  # 1: twice as large a feature map, as strong re-ID baselines use
-    c.MODEL.POOLING = "avg"  # avg | max | gem | strips4 (horizontal strips, any number)
+    c.MODEL.POOLING = "avg"  # avg | max | avg+max | gem | strips4 (horizontal strips, any number)
     c.MODEL.DIM = 0  # embedding size by a linear layer; 0: the backbone's own
     c.MODEL.NECK = True  # batch normalisation between feature and embedding
     c.MODEL.INSTANCE_NORM = False  # normalise each picture by its own mean and deviation
@@ -94,6 +94,7 @@ def defaults() -> CfgNode:
     c.SOLVER.LR = 3.5e-4
     c.SOLVER.WEIGHT_DECAY = 5e-4
     c.SOLVER.MOMENTUM = 0.9  # of sgd
+    c.SOLVER.EPS = 1e-8  # of adam and adamw: added to the root of the second moment
     c.SOLVER.EPOCHS = 60
     c.SOLVER.MAX_STEPS = 0  # stop after so many optimiser steps; 0: after EPOCHS
     c.SOLVER.SCHEDULE = "step"  # step | cosine | constant

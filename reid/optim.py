@@ -13,7 +13,13 @@ SCHEDULES = ("step", "cosine", "constant")
 
 
 def optimizer(
-    groups: list[dict[str, Any]], *, name: str, lr: float, weight_decay: float, momentum: float = 0.9
+    groups: list[dict[str, Any]],
+    *,
+    name: str,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+    eps: float = 1e-8,
 ) -> torch.optim.Optimizer:
     """Adam, AdamW or SGD over a method's `param_groups()`.
 
@@ -30,9 +36,9 @@ def optimizer(
         for group in groups
     ]
     if name == "adam":
-        return torch.optim.Adam(made, lr=lr)
+        return torch.optim.Adam(made, lr=lr, eps=eps)
     if name == "adamw":
-        return torch.optim.AdamW(made, lr=lr)
+        return torch.optim.AdamW(made, lr=lr, eps=eps)
     if name == "sgd":
         return torch.optim.SGD(made, lr=lr, momentum=momentum)
     raise ValueError(f"SOLVER.OPTIMIZER: no {name}; there are {', '.join(NAMES)}")

@@ -35,6 +35,12 @@ def test_groups_have_their_own_rate_and_decay(name):
     assert [g["weight_decay"] for g in made.param_groups] == [0.1, 0.0]
 
 
+def test_eps_reaches_the_optimisers_that_have_one():
+    groups = [{"name": "encoder", "params": [torch.nn.Parameter(torch.ones(1))]}]
+    for name in ("adam", "adamw"):
+        assert optim.optimizer(groups, name=name, lr=0.01, weight_decay=0, eps=0.5).param_groups[0]["eps"] == 0.5
+
+
 def test_unknown_names_and_too_long_warm_up_are_refused():
     with pytest.raises(ValueError, match="no lamb; there are adam"):
         optim.optimizer([], name="lamb", lr=1, weight_decay=0)

@@ -230,6 +230,7 @@ def optimizer(cfg: CfgNode, built: Method) -> Any:
         lr=cfg.SOLVER.LR,
         weight_decay=cfg.SOLVER.WEIGHT_DECAY,
         momentum=cfg.SOLVER.MOMENTUM,
+        eps=cfg.SOLVER.EPS,
     )
 
 

@@ -19,7 +19,7 @@ class Encoder(nn.Module):
     """Normalisation, backbone, pooling, and the neck that strong re-id baselines put before the classifier.
 
     Args:    backbone, weights, last_stride: see `reid.models.backbones.build`.
-             pooling: `avg`, `max`, `gem`, or `strips4`: the average of each of 4 horizontal strips, concatenated.
+             pooling: `avg`, `max`, `avg+max`, `gem`, or `strips4`: the average of each of 4 horizontal strips, concatenated.
              dim: size of the embedding, by a linear map before the neck; 0 keeps the pooled feature's size.
              neck: BatchNorm without a learned shift, so that the embedding lies about the origin.
              instance_norm: normalise each channel of each picture by its own mean and deviation instead of by `mean`

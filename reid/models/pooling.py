@@ -23,6 +23,13 @@ class Max(Pool):
         return maps.amax(dim=(2, 3)).float()
 
 
+class AverageMax(Pool):
+    """The average plus the maximum of each channel, as Proxy-Anchor's code pools."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean(dim=(2, 3), dtype=torch.float32) + maps.amax(dim=(2, 3)).float()
+
+
 class GeM(Pool):
     """Generalised mean with one learned power: 1 is the average, infinity the maximum; it starts at 3.
 
@@ -58,11 +65,11 @@ class Strips(Pool):
 
 
 def build(name: str) -> Pool:
-    """`avg`, `max`, `gem`, or `strips` with a number of 1 or more, such as `strips4`."""
-    simple: dict[str, type[Pool]] = {"avg": Average, "max": Max, "gem": GeM}
+    """`avg`, `max`, `avg+max`, `gem`, or `strips` with a number of 1 or more, such as `strips4`."""
+    simple: dict[str, type[Pool]] = {"avg": Average, "max": Max, "avg+max": AverageMax, "gem": GeM}
     if name in simple:
         return simple[name]()
     count = name.removeprefix("strips")
     if name.startswith("strips") and count.isdecimal() and int(count) > 0:
         return Strips(int(count))
-    raise ValueError(f"pooling: found {name!r}, expected avg, max, gem or strips with a number, such as strips4")
+    raise ValueError(f"pooling: found {name!r}, expected avg, max, avg+max, gem or strips with a number, such as strips4")

@@ -9,7 +9,7 @@ from torch import nn
 from reid.models import pooling
 from reid.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
 
-POOLINGS = ["avg", "max", "gem", "strips4"]
+POOLINGS = ["avg", "max", "avg+max", "gem", "strips4"]
 
 
 def pictures(count: int = 4, height: int = 64, width: int = 32) -> torch.Tensor:
@@ -60,6 +60,8 @@ def pooled_slowly(name: str, channel: list[list[float]]) -> list[float]:
         return [sum(values) / len(values)]
     if name == "max":
         return [max(values)]
+    if name == "avg+max":
+        return [sum(values) / len(values) + max(values)]
     if name == "gem":
         return [(sum(max(value, 1e-6) ** 3 for value in values) / len(values)) ** (1 / 3)]
     strips = [channel[rows * strip // 4 : rows * (strip + 1) // 4] for strip in range(4)]
@@ -94,7 +96,7 @@ def test_more_strips_than_rows_is_refused():
 
 @pytest.mark.parametrize("name", ["mean", "strips", "strips0", "strips-2", "strips4x", ""])
 def test_unknown_pooling_is_refused(name):
-    with pytest.raises(ValueError, match="expected avg, max, gem or strips"):
+    with pytest.raises(ValueError, match=r"expected avg, max, avg\+max, gem or strips"):
         Encoder("tiny", pooling=name)
 
 
