@@ -16,6 +16,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="print the command of every run, and run nothing")
     parser.add_argument("--table", action="store_true", help="print the table of what is finished, and run nothing")
+    parser.add_argument("--validation", action="store_true", help="figures of what was held out of the sources instead")
     parser.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help="figures of the table, such as R1 mAP")
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="for every run, such as DATASETS.ROOT data")
     return parser.parse_intermixed_args()
@@ -36,7 +37,8 @@ def main() -> None:
         failures = [] if args.table else study.run(jobs, side_by_side=args.side_by_side)
         folders = [job.folder for job in jobs if job.finished]
         if folders:
-            print(tables.table(recipes.read(folders), metrics=args.metrics).text("markdown"))
+            found = recipes.read(folders, role="source" if args.validation else "target")
+            print(tables.table(found, metrics=args.metrics).text("markdown"))
         if failures:
             sys.exit("\n".join(failures))
 

@@ -17,14 +17,15 @@ from reid.evaluation.summary import Recipe, Run
 _SEED_WORD = re.compile(r"[/_\-. ]+((seeds?|s)[=_\-]?\d*)?[/_\-. ]*$", re.IGNORECASE)
 
 
-def read(paths: Sequence[str | Path]) -> list[Recipe]:
+def read(paths: Sequence[str | Path], role: str = "target") -> list[Recipe]:
     """The run folders `paths` as recipes, in the order in which they are named.
 
+    role: whose figures, of the targets or of what was held out of the sources (`source`).
     Raises FileNotFoundError or ValueError for a folder that is no finished run, naming it.
     """
     groups: list[tuple[CfgNode, list[Run]]] = []
     for path in paths:
-        cfg, run = _read(Path(path))
+        cfg, run = _read(Path(path), role)
         for other, runs in groups:
             if config.differences(cfg, other).keys() <= {"SEED"}:
                 runs.append(run)
@@ -44,7 +45,7 @@ def find(recipes: Sequence[Recipe], name: str) -> Recipe:
     raise ValueError(f"summary: no recipe {name}{config.nearest(name, names)}; there are {', '.join(names)}")
 
 
-def _read(path: Path) -> tuple[CfgNode, Run]:
+def _read(path: Path, role: str) -> tuple[CfgNode, Run]:
     for name in ("config.yaml", "results.jsonl"):
         if not (path / name).is_file():
             raise FileNotFoundError(f"{path}: found no {name}; expected the folder of a run that has been scored")
@@ -52,7 +53,7 @@ def _read(path: Path) -> tuple[CfgNode, Run]:
         raise ValueError(f"{path}: found a run that is not finished; go on with it by --resume")
     try:
         cfg = config.parse((path / "config.yaml").read_text(encoding="utf-8"))
-        rows = summary.last_scoring(report.read(path / "results.jsonl"))
+        rows = summary.last_scoring(report.read(path / "results.jsonl"), role)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return cfg, Run(str(path), rows[0]["seed"], rows)

@@ -73,16 +73,17 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(num, mean, std, mean - half, mean + half)
 
 
-def last_scoring(rows: Sequence[Row]) -> tuple[Row, ...]:
+def last_scoring(rows: Sequence[Row], role: str = "target") -> tuple[Row, ...]:
     """The rows of the last time the targets were scored: earlier steps, and what else a folder was used for, are not.
 
-    Raises ValueError where no target was scored.
+    role: `source` for the identities held out of the sources instead, by which TEST.SELECT source_val chooses.
+    Raises ValueError where no such set was scored.
     """
-    targets = [row for row in rows if row["role"] == "target"]
-    if not targets:
-        raise ValueError("found no row of a target")
-    final = targets[-1]
-    kept = [row for row in targets if all(row[key] == final[key] for key in ("fingerprint", "selection", "step"))]
+    found = [row for row in rows if row["role"] == role]
+    if not found:
+        raise ValueError(f"found no row of a {role}")
+    final = found[-1]
+    kept = [row for row in found if all(row[key] == final[key] for key in ("fingerprint", "selection", "step"))]
     # Scored twice alike: the later row replaces the earlier.
     return tuple({(row["kind"], scored(row), row["metric"], row.get("trial")): row for row in kept}.values())
 

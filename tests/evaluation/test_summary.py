@@ -104,6 +104,19 @@ def test_only_the_last_scoring_counts(run):
     assert summary.by_seed(recipe, "mean", "R1") == {0: 0.4}
 
 
+def test_what_was_held_out_of_the_sources_is_read_by_its_role(run):
+    folder = run("a", viper=[0.5])
+    with pytest.raises(ValueError, match="found no row of a source"):
+        recipes.read([folder], role="source")
+    path = Path(folder, "results.jsonl")
+    held = {**scoring(0, {"source_val": [0.7]}, 10)[1], "role": "source"}
+    path.write_text(json.dumps(held) + "\n" + path.read_text())
+    (recipe,) = recipes.read([folder], role="source")
+    assert summary.columns([recipe]) == [("source_val", "R1"), ("source_val", "mAP")]
+    assert recipe.runs[0].rows[0]["R1"] == 0.7
+    assert summary.columns(recipes.read([folder])) == [("viper", "R1"), ("viper", "mAP")]
+
+
 def test_other_targets_scored_before_in_the_same_folder_are_left_out(run):
     first, second = run("a", viper=[0.9]), run("b", viper=[0.5])
     earlier = Path(change(first, fingerprint="bbbbbbbb", dataset="prid"), "results.jsonl").read_text()
