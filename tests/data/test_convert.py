@@ -281,7 +281,8 @@ def test_convert_list_holds_one_trial(tmp_path):
 
 def test_convert_list_of_vehicle_sets(tmp_path):
     plant(
-        tmp_path / "VeRi", [f"image_{part}/0001_c00{c}_0_0.jpg" for c, part in enumerate(("train", "query", "test"), 1)]
+        tmp_path / "VeRi",
+        [f"image_{part}/000{min(c, 2)}_c00{c}_0_0.jpg" for c, part in enumerate(("train", "query", "test"), 1)],
     )
     numbers = [(i, 1 + i // 2) for i in range(8)]
     place = list_trees.vehicleid(tmp_path / "VehicleID_V1.0", {"train_list": numbers[:4], "test_list_800": numbers[4:]})
@@ -289,7 +290,7 @@ def test_convert_list_of_vehicle_sets(tmp_path):
     veri = veri776.load(tmp_path, check_counts=False)
     assert lists.convert(veri, tmp_path / "VeRi" / "list.csv").read_text(encoding="utf-8") == (
         "path,pid,camid,split\nimage_train/0001_c001_0_0.jpg,1,1,train\n"
-        "image_query/0001_c002_0_0.jpg,1,2,query\nimage_test/0001_c003_0_0.jpg,1,3,gallery\n"
+        "image_query/0002_c002_0_0.jpg,2,2,query\nimage_test/0002_c003_0_0.jpg,2,3,gallery\n"
     )
     every = vehicleid.load(tmp_path, protocol="dml", check_counts=False)
     lists.convert(every, place / "dml.csv")
