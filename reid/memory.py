@@ -106,3 +106,45 @@ class EmbeddingQueue(nn.Module):
 
     def set_extra_state(self, state: Any) -> None:
         self.position, self.filled = int(state["position"]), int(state["filled"])
+
+
+class IdentityBank(nn.Module):
+    """One row an identity, of unit length, float32 whatever the autocast: what DIMN keeps as classifier weights.
+
+    rows: (C, D); a row never updated or filled is zero, and `seen` (C,) says which those are. No gradient reaches them.
+
+    Args:
+        momentum: weight of the OLD row in an update; 0 keeps the newest, above 0.5 the past weighs more.
+    Source: Song et al. 2019 (DIMN), the memory's running average, as others relate it: which of alpha and 1 - alpha
+    falls on the old row is not known to us; at the published 0.5 it does not matter.
+    """
+
+    rows: Tensor
+    seen: Tensor
+
+    def __init__(self, num_classes: int, dim: int, momentum: float = 0.5):
+        super().__init__()
+        if not 0 <= momentum < 1:
+            raise ValueError(f"MOMENTUM is {momentum}; expected 0 (the newest row) up to, not including, 1")
+        self.momentum = momentum
+        self.register_buffer("rows", torch.zeros(num_classes, dim))
+        self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def fill(self, rows: Tensor) -> None:
+        """Every row at once, (C, D), brought to unit length."""
+        self.rows.copy_(F.normalize(rows.float()))
+        self.seen.fill_(True)
+
+    @torch.no_grad()
+    def update(self, rows: Tensor, classes: Tensor) -> None:
+        """Blends rows (B, D) into those of their classes (B,); several of one class by their mean, whatever their order.
+
+        A product with the matrix of who belongs to whom, not an indexed sum: on a GPU that would add in no fixed order,
+        and the banks of several processes would drift apart in their last digits.
+        """
+        own = classes.unique()  # sorted
+        share = (own[:, None] == classes).float()  # (U, B)
+        means = (share / share.sum(dim=1, keepdim=True)) @ rows.float()  # (U, D)
+        self.rows[own] = F.normalize(self.momentum * self.rows[own] + (1 - self.momentum) * means)
+        self.seen[own] = True

@@ -247,6 +247,9 @@ def _check_lists(cfg: CfgNode) -> None:
     if cfg.SOLVER.AMP not in trainer.AMP:
         raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
 
+    wanted = getattr(objects.find("methods", cfg.METHOD.NAME), "sampler", None)
+    if wanted not in (None, cfg.SAMPLER.NAME):
+        raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {cfg.SAMPLER.NAME}; expected {wanted}")
 
 def _check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
     """Refuses unreadable files now rather than in epoch 40."""

@@ -37,6 +37,7 @@ def evaluate(
     bootstrap: int = 0,
     rerank: bool = False,
     query_expansion: int = 0,
+    clustering: bool = False,
     cache: Path | None = None,
     **embedding: Any,
 ) -> list[Row]:
@@ -49,6 +50,8 @@ def evaluate(
         bootstrap: resamples of query identities for 95% intervals (`mAP_low`, `mAP_high`, ...); 0 for none.
         rerank: also score with k-reciprocal re-ranking, k1 20, k2 6, weight 0.3 as published.
         query_expansion: also score with each query averaged with so many pictures it finds first; 0 for not.
+        clustering: also `NMI` and `AMI` of retrieval sets: do the gallery's pictures, without one all pictures, fall into
+            as many clusters as classes by k-means?
         cache: folder in which embeddings are kept and found again; None to keep none. See `reid.evaluation.cache`.
         embedding: `transform`, `batch_size`, `workers`, `device`, `autocast`: see `embed`.
     Returns:
@@ -73,7 +76,9 @@ def evaluate(
         for dataset in targets:
             about = {"dataset": dataset.name, "role": role.get(dataset.name, "target"), "metric": dataset.metric}
             sides = Sides(method, dataset, embedding, both=len(ways) > 1, folder=cache)
-            rows += [{**row, **about, **common} for row in _score_dataset(sides, dataset, ways, bootstrap, seed)]
+            rows += [
+                {**row, **about, **common} for row in _score_dataset(sides, dataset, ways, bootstrap, clustering, seed)
+            ]
     finally:
         method.train(training)
     return rows + [{**row, **common} for row in _means_over_targets(rows)]
@@ -94,7 +99,9 @@ def _check(targets: Sequence[Dataset], role: Mapping[str, str]) -> None:
 # ---- from a data set to its rows
 
 
-def _score_dataset(sides: Sides, dataset: Dataset, ways: Sequence[Way], bootstrap: int, seed: int) -> Iterator[Row]:
+def _score_dataset(
+    sides: Sides, dataset: Dataset, ways: Sequence[Way], bootstrap: int, clustering: bool, seed: int
+) -> Iterator[Row]:
     """The rows of a data set: all of one way of scoring, then all of the next."""
     for way in ways:
         rows, searches, groups = [], [], []
@@ -107,6 +114,8 @@ def _score_dataset(sides: Sides, dataset: Dataset, ways: Sequence[Way], bootstra
                 _tell_left_out(dataset.name, number, trial, found)
             searches.append(found)
             groups.append(np.array([sample.pid for sample in trial.query])[found.valid])
+            if clustering and dataset.metric == "retrieval" and not way.name:
+                figures |= _clusters(sides, trial, seed)
             sizes = {"num_query": len(trial.query), "num_gallery": len(gallery_of(trial))}
             sizes["num_valid"] = int(found.valid.sum())
             ends = _intervals(searches[-1:], groups[-1:], dataset.metric, bootstrap, seed)
@@ -141,6 +150,13 @@ def _search(sides: Sides, dataset: Dataset, trial: Trial, way: Way) -> tuple[Sea
     classes, other_classes = ([sample.pid for sample in samples] for samples in (trial.query, others))
     found = rank.retrieve(query, classes, gallery, other_classes, skip_same_index=alone, bonus=bonus)
     return found, rank.summary(found, dataset.ks)
+
+
+def _clusters(sides: Sides, trial: Trial, seed: int) -> dict[str, float]:
+    from reid.evaluation import clustering  # brings in faiss, for this alone
+
+    others = gallery_of(trial)
+    return clustering.agreement(sides.gallery(others), [sample.pid for sample in others], seed=seed)
 
 
 def _intervals(
@@ -189,4 +205,4 @@ def _figures(row: Row) -> list[str]:
     recalls = sorted(
         (name for name in row if name.startswith("R@") and "_" not in name), key=lambda name: int(name[2:])
     )
-    return [name for name in (*ranks, "mAP", "mINP", *recalls, "MAP@R", "RP", "MRR") if name in row]
+    return [name for name in (*ranks, "mAP", "mINP", *recalls, "MAP@R", "RP", "MRR", "NMI", "AMI") if name in row]

@@ -83,7 +83,8 @@ def _columns(metric: str, rows: Sequence[Row]) -> list[tuple[str, str]]:
         return list(REID)
     names = {name for row in rows for name in row}
     recalls = sorted(int(name[2:]) for name in names if name.startswith("R@") and name[2:].isdigit())
-    return [(name, name) for name in (*(f"R@{k}" for k in recalls), "MAP@R", "RP")]
+    others = [name for name in ("MAP@R", "RP", "MRR", "NMI", "AMI") if name in names]
+    return [(name, name) for name in (*(f"R@{k}" for k in recalls), *others)]
 
 
 def _pipes(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> str:

@@ -1,0 +1,106 @@
+"""Episodes: two different pictures an identity, one to be searched with and one to be found, as DIMN trains on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reid.data.samplers import Sampler
+from reid.data.samplers._deal import Dealer, Group
+
+SINGLES = ("skip", "augment")
+
+
+class Episode(Sampler):
+    """Batches of batch_size / 2 identities, each once, with two pictures side by side: from two cameras where it has two.
+
+    Every picture is seen each epoch. An identity has as many pairs as its pictures fill, or as its largest camera has
+    pictures where that is more than half: then those of the others come again.
+
+    Args:
+        balanced: every domain has an equal share of each batch, as in `Balanced`; else identities come as they are.
+        singles: of an identity with one picture: `skip` it, or `augment`: pair the picture with itself, drawn anew.
+    Raises ValueError where batch_size is odd, where there are fewer identities than a batch (of a domain: than its share)
+    needs, where there are fewer pictures than a batch holds, or where skipping leaves nothing of a domain.
+    Source: Song et al. 2019 (DIMN), as others relate it: a gallery and a probe picture of each identity. Cameras, balance
+    and singles are ours.
+    """
+
+    def __init__(
+        self,
+        classes: np.ndarray,
+        domains: np.ndarray,
+        camids: np.ndarray,
+        batch_size: int,
+        seed: int,
+        balanced: bool = False,
+        singles: str = "skip",
+    ) -> None:
+        self.batch_size, self.seed = batch_size, seed
+        if singles not in SINGLES:
+            raise ValueError(f"SINGLES: no {singles}; there are {', '.join(SINGLES)}")
+        if batch_size % 2:
+            raise ValueError(
+                f"sampler episode: found batches of {batch_size}; expected an even number: pairs of pictures"
+            )
+        single = np.bincount(classes)[classes] == 1
+        self.kept = np.flatnonzero(~single) if singles == "skip" else np.arange(len(classes))
+        for domain in np.setdiff1d(domains, domains[self.kept]):
+            raise ValueError(
+                f"sampler episode: found one picture an identity in all of domain {domain}; expected two or more of some: "
+                "set SINGLES augment, or leave that source out"
+            )
+        if single.any():
+            how = "left out" if singles == "skip" else "paired with themselves, augmented anew"
+            self.notes = (f"{single.sum():,} identities have a single picture: {how}",)
+        classes, domains, camids = classes[self.kept], domains[self.kept], camids[self.kept]
+        self.dealer = _Pairs("episode", classes, domains if balanced else np.zeros_like(domains), camids, batch_size, 2)
+
+    def __len__(self) -> int:
+        return self.dealer.num_batches
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Arrays (batch_size,) int64; rows 2i and 2i + 1 are the pair of one identity."""
+        return [self.kept[batch] for batch in self.dealer.batches(np.random.default_rng((self.seed, epoch)))]
+
+
+class _Pairs(Dealer):
+    """Deals pairs in place of groups of K."""
+
+    def _num_groups(self) -> np.ndarray:
+        sizes = np.bincount(self.classes)
+        largest = np.zeros_like(sizes)
+        np.maximum.at(largest, self.classes, _cameras(self.classes, self.camids)[1])
+        return np.maximum(-(-sizes // 2), largest)
+
+    def cut(self, domain: int, rng: np.random.Generator) -> list[Group]:
+        """All pairs of a domain: identities in random order.
+
+        An identity's pictures stand camera after camera, the largest first and the others at random. Of its G pairs, pair
+        i is picture i and the one G places further on: no camera is longer than G, so that is another's. Where fewer than
+        G are left to be second, they are gone through again, from the end.
+        """
+        samples = rng.permutation(np.flatnonzero(self.domains == domain))
+        camera, size = _cameras(self.classes[samples], self.camids[samples])
+        lot = rng.random(2 * len(samples))[camera]  # one for all pictures of a camera
+        samples = samples[np.lexsort((lot, -size, self.classes[samples]))]
+        ids, starts = np.unique(self.classes[samples], return_index=True)
+        num_pairs = self._num_groups()[ids]
+        pairs: list[Group] = []
+        pictures = np.split(samples, starts[1:])
+        for i in rng.permutation(len(ids)):
+            own, first = pictures[i], np.arange(num_pairs[i])
+            num_second = max(1, len(own) - num_pairs[i])  # a single picture is both
+            second = len(own) - 1 - first[::-1] % num_second
+            pairs += [(int(ids[i]), pair) for pair in np.stack([own[first], own[second]], axis=1)]
+        return pairs
+
+
+def _cameras(classes: np.ndarray, camids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each picture (N,): a number that it shares with its identity's others of that camera, and how many those are.
+
+    Of an identity with a single camera, or none known, every picture counts as a camera of its own.
+    """
+    _, camera = np.unique(classes * (camids.max() + 2) + camids, return_inverse=True)  # camids begin at -1
+    size = np.bincount(camera)[camera]
+    alone = size == np.bincount(classes)[classes]
+    return np.where(alone, len(classes) + np.arange(len(classes)), camera), np.where(alone, 1, size)
