@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from reid import config
-from reid.builder import registry
+from reid.builder import registry, study
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
+FILES = sorted((ROOT / "configs").rglob("*.yaml"))
+RECIPES = [path for path in FILES if path.parent.name != "studies"]
+STUDIES = [path for path in FILES if path.parent.name == "studies"]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT / "configs")))
@@ -27,7 +29,12 @@ def test_recipe_loads_and_names_only_what_exists(path):
         assert set(block) - frame <= set(known), f"{folder}: {dict(block)}"
 
 
-@pytest.mark.parametrize("path", [p for p in RECIPES if "protocols" not in p.parts], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_study_names_recipes_and_keys_that_exist(path):
+    assert len({job.folder for job in study.load(path)}) == len(study.load(path)) > 0
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if "protocols" not in p.parts], ids=lambda p: p.stem)
 def test_recipe_gives_its_command(path):
     head = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith("#"))
     assert "Command: " in head

@@ -66,7 +66,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
                 command = ("test_net.py", "--weights", str(weights), "--output", str(folder))
                 words = [*_words(row.get("SET", {})), *overrides, "TEST.CACHE", "False"]
             else:
-                recipe = str(path.parent / row.get("CONFIG", study.get("CONFIG", "")))
+                recipe = os.path.normpath(path.parent / row.get("CONFIG", study.get("CONFIG", "")))
                 command = ("train_net.py", "--config", recipe, "--resume")
                 words = [*_words({**study.get("SET", {}), **row.get("SET", {})}), *overrides]
                 words += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
