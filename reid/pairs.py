@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+_ROWS = 1024  # references compared at once where the scores are not kept: they stay in a CPU's cache
 
 
 class Refs(NamedTuple):
@@ -22,13 +27,14 @@ class Refs(NamedTuple):
 class Pairs:
     """Anchors (B, D) against references (N, D).
 
+    blocks: the references' rows, in the order of the columns: the batch's, then the memory's, which is never copied.
     positive, negative: (B, N) bool. A pair may be neither (an anchor with itself, a negative of another domain when
     those are excluded); it is never both.
     classes, domains, indices: (B,) int64 of the anchors; ref_*: (N,) int64 of the references.
     """
 
     anchors: Tensor
-    refs: Tensor
+    blocks: tuple[Tensor, ...]
     positive: Tensor
     negative: Tensor
     classes: Tensor
@@ -55,12 +61,10 @@ class Pairs:
         been read before the batch was pushed into it, so that the diagonal is the only place where self can stand.
         """
         batch = _refs(embeddings, classes, domains, indices)
-        refs = batch
-        if memory is not None:
-            refs = Refs(*(torch.cat(both) for both in zip(batch, memory, strict=True)))
-        self_pairs = torch.zeros(len(classes), len(refs.classes), dtype=torch.bool, device=classes.device)
-        self_pairs.fill_diagonal_(True)
-        return cls._between(batch, refs, negatives_within_domain, self_pairs)
+        sides = [batch] if memory is None else [batch, memory]
+        pairs = cls._between(batch, sides, negatives_within_domain)
+        pairs.positive[:, : len(classes)].fill_diagonal_(False)
+        return pairs
 
     @classmethod
     def between(
@@ -79,43 +83,98 @@ class Pairs:
         """Two sets with nothing removed: every pair of equal class is positive, every other pair negative."""
         one = _refs(anchors, classes, domains, indices)
         other = _refs(refs, ref_classes, ref_domains, ref_indices)
-        return cls._between(one, other, negatives_within_domain, None)
+        return cls._between(one, [other], negatives_within_domain)
+
+    @cached_property
+    def refs(self) -> Tensor:
+        """(N, D) the references in one piece. With a memory behind the batch this copies it; nothing else here does."""
+        return _joined(self.blocks, dim=0)
+
+    # amax, not any: on the CPU it takes less than half the time over a mask of this shape.
+
+    @cached_property
+    def complete(self) -> Tensor:
+        """(B,) bool: the anchors that have a positive and a negative."""
+        return self.positive.amax(dim=1) & self.negative.amax(dim=1)
+
+    @cached_property
+    def paired(self) -> Tensor:
+        """(B,) bool: the anchors that have a positive or a negative."""
+        return self.positive.amax(dim=1) | self.negative.amax(dim=1)
 
     def similarity(self) -> Tensor:
         """(B, N) inner products, in float32 or wider whatever the autocast: losses scale them by up to 256."""
         with torch.autocast(self.anchors.device.type, enabled=False):
-            return _wide(self.anchors) @ _wide(self.refs).T
+            anchors = _wide(self.anchors)
+            return _joined([anchors @ _wide(rows).T for rows in self.blocks], dim=1)
 
     def distances(self) -> Tensor:
         """(B, N) Euclidean distances, in float32 or wider; the gradient is 0, not infinite, between duplicates."""
         with torch.autocast(self.anchors.device.type, enabled=False):
-            anchors, refs = _wide(self.anchors), _wide(self.refs)
-            squared = anchors.square().sum(dim=1)[:, None] + refs.square().sum(dim=1) - 2 * anchors @ refs.T
+            anchors = _wide(self.anchors)
+            squared = _joined([_squared_distances(anchors, _wide(rows)) for rows in self.blocks], dim=1)
         return squared.clamp_min(1e-12).sqrt()
 
+    @torch.no_grad()
+    def _nearest(self) -> Tensor:
+        """(N,) each reference's similarity to the anchor most similar to it; the scores of all are never held at once."""
+        with torch.autocast(self.anchors.device.type, enabled=False):
+            anchors = _wide(self.anchors)
+            parts = [part for rows in self.blocks for part in rows.split(_ROWS)]
+            return torch.cat([(anchors @ _wide(part).T).amax(dim=0) for part in parts])
+
+    def near(self, similarity: float) -> Pairs:
+        """The same without the references that are no anchor's positive and no more similar than this to any anchor.
+
+        For losses to which farther negatives are worth nothing, in value and gradient: of a large memory a few columns
+        are left. Where most would be left, all are: a copy of them would cost more than it saves.
+        """
+        kept = ~(self._nearest() <= similarity) | self.positive.amax(dim=0)  # (N,); what is NaN stays, to be seen
+        if 2 * int(kept.sum()) > len(kept):
+            return self
+        sizes = [len(rows) for rows in self.blocks]
+        return dataclasses.replace(
+            self,
+            blocks=tuple(rows[part] for rows, part in zip(self.blocks, kept.split(sizes), strict=True)),
+            positive=self.positive[:, kept],
+            negative=self.negative[:, kept],
+            ref_classes=self.ref_classes[kept],
+            ref_domains=self.ref_domains[kept],
+            ref_indices=self.ref_indices[kept],
+        )
+
     @classmethod
-    def _between(cls, batch: Refs, refs: Refs, negatives_within_domain: bool, self_pairs: Tensor | None) -> Pairs:
-        same = batch.classes[:, None] == refs.classes  # (B, N)
-        negative = ~same
-        positive = same if self_pairs is None else same & ~self_pairs
+    def _between(cls, batch: Refs, sides: list[Refs], negatives_within_domain: bool) -> Pairs:
+        classes, domains, indices = (_joined(labels, dim=0) for labels in list(zip(*sides, strict=True))[1:])
+        positive = batch.classes[:, None] == classes  # (B, N)
+        negative = ~positive
         if negatives_within_domain:
-            negative &= batch.domains[:, None] == refs.domains
+            negative &= batch.domains[:, None] == domains
         return cls(
             batch.embeddings,
-            refs.embeddings,
+            tuple(side.embeddings for side in sides),
             positive,
             negative,
             batch.classes,
-            refs.classes,
+            classes,
             batch.domains,
-            refs.domains,
+            domains,
             batch.indices,
-            refs.indices,
+            indices,
         )
 
 
 def _wide(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
+
+
+def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=dim)
+
+
+def _squared_distances(anchors: Tensor, refs: Tensor) -> Tensor:
+    norms = anchors.square().sum(dim=1)[:, None]
+    return torch.addmm(refs.square().sum(dim=1), anchors, refs.T, alpha=-2).add_(norms)  # (B, n)
 
 
 def _refs(embeddings: Tensor, classes: Tensor, domains: Tensor | None, indices: Tensor | None) -> Refs:

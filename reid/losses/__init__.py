@@ -41,6 +41,10 @@ class PairLoss(Loss):
     def forward(self, pairs: Pairs) -> Tensor:
         raise NotImplementedError
 
+    def usable(self, pairs: Pairs) -> Tensor:
+        """(B,) bool: the anchors that have what the loss needs, unless it says otherwise a positive and a negative."""
+        return pairs.complete
+
 
 class ClassLoss(Loss):
     """A loss with weights of its own, one or more rows a class: `forward(embeddings (B, D), classes (B,)) -> scalar`."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
+from reid.losses._masked import logsumexp, mean
 from reid.pairs import Pairs
 
 
@@ -19,8 +19,6 @@ class Circle(PairLoss):
     Source:  Sun et al. 2020, eqs. 4 to 8, per anchor.
     """
 
-    normalize = True
-
     def __init__(self, margin: float = 0.25, gamma: float = 128.0):
         super().__init__()
         self.margin, self.gamma = margin, gamma
@@ -31,10 +29,5 @@ class Circle(PairLoss):
         fixed = similarity.detach()
         positive = -self.gamma * (1 + m - fixed).clamp_min(0) * (similarity - (1 - m))
         negative = self.gamma * (fixed + m).clamp_min(0) * (similarity - m)
-        # A finite stand-in for -inf keeps the gradient of a row without pairs at 0 instead of NaN.
-        lowest = torch.finfo(similarity.dtype).min
-        positive = positive.masked_fill(~pairs.positive, lowest).logsumexp(dim=1)
-        negative = negative.masked_fill(~pairs.negative, lowest).logsumexp(dim=1)
-        complete = pairs.positive.any(dim=1) & pairs.negative.any(dim=1)
-        losses = F.softplus((positive + negative)[complete])
-        return losses.sum() / max(1, len(losses))
+        worst = logsumexp(positive, pairs.positive) + logsumexp(negative, pairs.negative)
+        return mean(F.softplus(worst), self.usable(pairs))

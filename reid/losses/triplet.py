@@ -1,4 +1,4 @@
-"""Triplet loss with batch-hard mining."""
+"""Triplet loss: batch-hard, semi-hard or all triplets, with a hinge or a soft margin."""
 
 from __future__ import annotations
 
@@ -7,35 +7,52 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
+from reid.losses._masked import mean
+from reid.losses._triplets import active
 from reid.pairs import Pairs
 
 DISTANCES = ("euclidean", "cosine")
+MINING = ("hard", "semi_hard", "all")
 
 
 class Triplet(PairLoss):
-    """Batch-hard triplet loss: each anchor's farthest positive against its nearest negative.
+    """Triplet loss max(0, d_p - d_n + margin) of an anchor's positive and negative distance.
 
-    Averaged over the anchors that have both; without any the loss is 0 with gradient 0.
+    `hard`: each anchor's farthest positive against its nearest negative, averaged over the anchors that have both.
+    `semi_hard`: every triplet with d_p < d_n < d_p + margin. `all`: every triplet. Both averaged over the triplets whose
+    loss is above 0, which semi-hard ones are by definition.
 
     Args:
-        margin: in units of the distance; 0.3 is usual for re-ID. 0 takes the soft margin log(1 + exp(x)) instead, as
-            FastReID does.
+        margin: in units of the distance; 0.3 is usual for re-ID. 0 takes the soft margin log(1 + exp(d_p - d_n)) instead,
+            as FastReID does; for `hard` alone.
         distance: `euclidean` between raw embeddings, or `cosine` (1 - similarity) between unit ones.
-    Source:  Hermans et al. 2017, eq. 5 and the soft margin of section 3.2.
+        mining: which triplets count.
+    Source:  Hermans et al. 2017, eq. 5, the soft margin of section 3.2 and the mean over active triplets of section 3.2;
+             Schroff et al. 2015 (FaceNet), eq. 4, for semi-hard. Deviation: FaceNet's distances are squared ones of unit
+             embeddings, twice the `cosine` here.
     """
 
-    def __init__(self, margin: float = 0.3, distance: str = "euclidean"):
+    def __init__(self, margin: float = 0.3, distance: str = "euclidean", mining: str = "hard"):
         super().__init__()
-        if distance not in DISTANCES:
-            raise ValueError(f"DISTANCE: no {distance}; there are {', '.join(DISTANCES)}")
-        self.margin = margin
+        for option, value, known in (("DISTANCE", distance, DISTANCES), ("MINING", mining, MINING)):
+            if value not in known:
+                raise ValueError(f"{option}: no {value}; there are {', '.join(known)}")
+        if margin <= 0 and mining != "hard":
+            raise ValueError(f"MARGIN is {margin}: the soft margin is for MINING hard; {mining} needs one above 0")
+        self.margin, self.mining = margin, mining
         self.normalize = distance == "cosine"
 
     def forward(self, pairs: Pairs) -> Tensor:
         distances = 1 - pairs.similarity() if self.normalize else pairs.distances()  # (B, N)
+        if self.mining == "hard":
+            return self._hardest(distances, pairs)
+        pulls, pushes = active(distances.detach(), self.margin, pairs, semi_hard=self.mining == "semi_hard")
+        triplets = pushes.sum()
+        return (((pulls - pushes) * distances).sum() + self.margin * triplets) / triplets.clamp_min(1)
+
+    def _hardest(self, distances: Tensor, pairs: Pairs) -> Tensor:
         farthest = distances.masked_fill(~pairs.positive, -torch.inf).amax(dim=1)
         nearest = distances.masked_fill(~pairs.negative, torch.inf).amin(dim=1)
-        complete = pairs.positive.any(dim=1) & pairs.negative.any(dim=1)
-        gap = farthest[complete] - nearest[complete]
-        losses = F.relu(gap + self.margin) if self.margin > 0 else F.softplus(gap)
-        return losses.sum() / max(1, len(losses))
+        complete = self.usable(pairs)
+        gap = (farthest - nearest).masked_fill(~complete, 0)
+        return mean(F.relu(gap + self.margin) if self.margin > 0 else F.softplus(gap), complete)
