@@ -1,0 +1,57 @@
+"""Humpback Whale Identification: flukes of whales, from a competition; trained on half of the whales, scored on the other.
+
+Counts: 15,697 images of known whales, 2,073 whales with one image.
+Split: the set has none whose test whales are new and known, so the whales are halved: of their names (w_f48451c), which
+tell nothing, in sorted order, the first half is trained on. The first picture of each other whale is searched for in the
+rest. A whale with one picture has no match: it is in the gallery and no query.
+Quirks: the list has 9,664 pictures more, of whales that nobody has named; they all bear the name new_whale and are not
+loaded. The competition's test/ has no names and is not read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from reid.data import records
+from reid.data.datasets import _lists
+from reid.data.records import Card, Dataset, Sample, Trial
+
+CARD = Card(
+    title="Humpback Whale Identification (Happywhale, Kaggle 2018)",
+    terms="those of the competition; see the page",
+    page="https://www.kaggle.com/c/humpback-whale-identification",
+)
+COUNTS = {"images": 15_697, "whales with one image": 2_073}
+KS = (1, 5)
+UNKNOWN = "new_whale"
+TREE = "train.csv (first line `Image,Id`) and train/ with the pictures it names"
+
+
+def load(root: str | Path, *, check_counts: bool = True) -> Dataset:
+    """Reads the set; one query a test whale, the other pictures of test whales are the gallery.
+
+    Raises FileNotFoundError where the set, the list or a listed picture is missing; ValueError where the list is of another
+    form or differs from what was released.
+    """
+    candidates = ["humpback-whale-identification", "humpback_whale/humpback-whale-identification", "humpback_whale"]
+    folder = records.find(root, candidates, dataset="humpback_whale", card=CARD, tree=TREE)
+    file = folder / "train.csv"
+    rows = _lists.rows(file, r"([^,/\\]+),(new_whale|w_\w+)", "<picture>,<whale>", header=["Image,Id"])
+    rows = [row for row in rows if row[1] != UNKNOWN]
+    numbers = {whale: number for number, whale in enumerate(sorted({whale for _, whale in rows}))}
+    whales: dict[int, list[Sample]] = defaultdict(list)
+    for sample in _lists.samples(file, folder / "train", ((name, numbers[whale]) for name, whale in rows)):
+        whales[sample.pid].append(sample)
+    found = {"images": len(rows), "whales with one image": sum(len(own) == 1 for own in whales.values())}
+    notes = records.check_counts("humpback_whale", found, COUNTS, check_counts)
+    half = len(whales) // 2
+    train = [sample for number in range(half) for sample in whales[number]]
+    query, gallery = [], []
+    for number in range(half, len(whales)):
+        own = whales[number]
+        searched_for = 1 if len(own) > 1 else 0
+        query += own[:searched_for]
+        gallery += own[searched_for:]
+    trial = Trial(query, gallery)
+    return Dataset("humpback_whale", folder, train, [trial], CARD, metric="retrieval", ks=KS, notes=notes)
