@@ -137,10 +137,10 @@ def describe(sampler: Sampler, train_set: TrainSet) -> list[str]:
 def hold_out(datasets: Sequence[Dataset], fraction: float, seed: int) -> tuple[list[Dataset], Dataset]:
     """Keeps whole identities of every source apart: (the sources without them, a validation set of one trial a source).
 
-    In each trial every camera of an identity gives one query, the rest is the gallery; so that each query has a match,
-    a camera with one picture gives none, unless no camera has more. Without cameras each identity gives one query.
-    Identities seen once, or by one of the known cameras only, have no match to find and stay in training; a source with
-    too few others gives no trial.
+    In the trial of a retrieval set each picture searches the others, as in its test. In others every camera of an identity
+    gives one query, the rest is the gallery; so that each query has a match, a camera with one picture gives none, unless
+    no camera has more. Without cameras each identity gives one query. Identities seen once, or by one of the known cameras
+    only, have no match to find and stay in training; a source with too few others gives no trial.
     Args:
         fraction: of each source's identities, above 0 and below 1; at least one is taken.
         seed: which; the same for the same data.
@@ -162,7 +162,9 @@ def hold_out(datasets: Sequence[Dataset], fraction: float, seed: int) -> tuple[l
         rest = [sample for sample in dataset.train if sample.pid not in chosen]
         variant = {**dataset.variant, "held_out": {"ids": number, "fraction": fraction, "seed": seed}}
         training.append(replace(dataset, train=rest, variant=variant))
-        trials.append(_trial([people[pid] for pid in sorted(chosen)]))
+        own = [people[pid] for pid in sorted(chosen)]
+        alike = dataset.metric == "retrieval"
+        trials.append(Trial([sample for samples in own for sample in samples]) if alike else _trial(own))
         held.append(f"{number} ids of {dataset.name}")
     if not trials:
         raise ValueError(

@@ -148,11 +148,24 @@ def test_hold_out_leaves_identities_without_a_match_in_training(tmp_path):
 
 
 def test_hold_out_without_cameras_takes_one_query_an_identity(tmp_path):
-    data = dataset(tmp_path, "one", [(pid, None) for pid in (1, 1, 1, 2, 2, 2)], metric="retrieval")
+    data = dataset(tmp_path, "one", [(pid, None) for pid in (1, 1, 1, 2, 2, 2)])
     _, validation = sources.hold_out([data], 0.5, seed=0)
     (trial,) = validation.trials
     assert (len(trial.query), len(trial.gallery)) == (1, 2)
+
+
+def test_hold_out_of_a_retrieval_set_has_new_classes_whose_pictures_search_each_other(tmp_path):
+    pids = (1, 1, 1, 2, 2, 2, 3, 4, 4)
+    data = dataset(tmp_path, "one", [(pid, None) for pid in pids], metric="retrieval")
+    (training,), validation = sources.hold_out([data], 0.5, seed=0)
+    (trial,) = validation.trials
+    held = {sample.pid for sample in trial.query}
     assert validation.metric == "retrieval"
+    assert trial.gallery is None
+    assert len(held) == 2
+    assert 3 in {sample.pid for sample in training.train}, "a class of one picture has no match to find"
+    assert not held & {sample.pid for sample in training.train}
+    assert sorted([*training.train, *trial.query]) == sorted(data.train)
 
 
 def test_hold_out_says_where_no_source_can_give_a_trial(tmp_path):
