@@ -26,7 +26,7 @@ MOVABLE = frozenset(
     [
         *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
         *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
-        *("TEST.RERANK", "TEST.QUERY_EXPANSION", "TEST.CACHE"),
+        *("TEST.RERANK", "TEST.QUERY_EXPANSION", "TEST.CLUSTERING", "TEST.CACHE"),
     ]
 )
 
@@ -116,6 +116,7 @@ def defaults() -> CfgNode:
     c.TEST.FLIP = False  # average the embeddings of a picture and its mirror image
     c.TEST.RERANK = False  # also score with k-reciprocal re-ranking
     c.TEST.QUERY_EXPANSION = 0  # also score with each query averaged with so many pictures it finds first; 0: not
+    c.TEST.CLUSTERING = False  # also NMI and AMI of retrieval sets by k-means; slow for many classes
     c.TEST.CACHE = None  # keep embeddings in the run folder; None: test_net does, training does not
     c.TEST.BOOTSTRAP = 0  # resamples of the query persons for 95% intervals; 0: none
     return c

@@ -180,6 +180,7 @@ class _Scorer:
             bootstrap=cfg.TEST.BOOTSTRAP,
             rerank=cfg.TEST.RERANK,
             query_expansion=cfg.TEST.QUERY_EXPANSION,
+            clustering=cfg.TEST.CLUSTERING,
             cache=run / "embeddings" if keep else None,
         )
 

@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 OVER = ("seeds", "trials")
 METRICS = ("R1", "mAP", "R@1", "MAP@R")
-_FIGURE = re.compile(r"R\d+|mAP|mINP|R@\d+|MAP@R|RP|MRR")
+_FIGURE = re.compile(r"R\d+|mAP|mINP|R@\d+|MAP@R|RP|MRR|NMI|AMI")
 
 
 @dataclass(frozen=True)
