@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reid.pairs import Pairs
-
 
 def logsumexp(values: Tensor, mask: Tensor) -> Tensor:
     """(B,) log of the summed exp over the pairs in `mask` (B, N); a row without any gives the lowest finite number.
 
-    Finite, because -inf would make the gradient of such a row NaN instead of 0. log(1 + sum) is the softplus of this.
+    Finite, because -inf sends NaN backwards through such a row. log(1 + sum) is the softplus of this.
     """
     return values.masked_fill(~mask, torch.finfo(values.dtype).min).logsumexp(dim=1)
 
@@ -19,8 +17,3 @@ def logsumexp(values: Tensor, mask: Tensor) -> Tensor:
 def mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the values in `mask`, of the same shape; 0 with gradient 0 without any."""
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)
-
-
-def complete(pairs: Pairs) -> Tensor:
-    """(B,) bool: the anchors that have a positive and a negative."""
-    return pairs.positive.any(dim=1) & pairs.negative.any(dim=1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from reid.losses import PairLoss
-from reid.losses._masked import complete, mean
+from reid.losses._masked import mean
 from reid.pairs import Pairs
 
 
@@ -18,8 +18,6 @@ class FastAP(PairLoss):
     Args:    num_bins: over the squared distances of unit vectors, 0 to 4; 10 as in pytorch-metric-learning.
     Source:  Cakir et al. 2019, Deep Metric Learning to Rank.
     """
-
-    normalize = True
 
     def __init__(self, num_bins: int = 10):
         super().__init__()
@@ -35,7 +33,7 @@ class FastAP(PairLoss):
         # Where nothing is ranked yet nothing is found either, and 0 / 1 keeps value and gradient finite.
         precision = found / ranked.where(ranked > 0, torch.ones_like(ranked))
         num_positive = pairs.positive.sum(dim=1).clamp_min(1)
-        return mean(1 - (positive * precision).sum(dim=1) / num_positive, complete(pairs))
+        return mean(1 - (positive * precision).sum(dim=1) / num_positive, self.usable(pairs))
 
     def _histogram(self, place: Tensor, mask: Tensor) -> Tensor:
         """(B, num_bins + 2): pairs in `mask` by bin; the last one stays empty."""

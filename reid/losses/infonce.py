@@ -19,8 +19,6 @@ class InfoNCE(PairLoss):
     Source:  van den Oord et al. 2018; Chen et al. 2020 (SimCLR), whose NT-Xent it equals for two images a class.
     """
 
-    normalize = True
-
     def __init__(self, temperature: float = 0.07):
         super().__init__()
         self.temperature = temperature
@@ -28,6 +26,6 @@ class InfoNCE(PairLoss):
     def forward(self, pairs: Pairs) -> Tensor:
         logits = pairs.similarity() / self.temperature  # (B, N)
         negatives = logsumexp(logits, pairs.negative)  # (B,)
-        rows, columns = (pairs.positive & pairs.negative.any(dim=1)[:, None]).nonzero(as_tuple=True)
+        rows, columns = (pairs.positive & self.usable(pairs)[:, None]).nonzero(as_tuple=True)
         losses = F.softplus(negatives[rows] - logits[rows, columns])
         return losses.sum() / max(1, len(losses))

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
-from reid.losses._masked import complete, logsumexp, mean
+from reid.losses._masked import logsumexp, mean
 from reid.pairs import Pairs
 
 FORMS = ("paper", "generalized")
@@ -37,7 +37,7 @@ class Lifted(PairLoss):
         distances = pairs.distances()  # (B, N)
         negatives = logsumexp(self.margin - distances, pairs.negative)  # (B,)
         if self.form == "generalized":
-            return mean(F.relu(logsumexp(distances, pairs.positive) + negatives), complete(pairs))
+            return mean(F.relu(logsumexp(distances, pairs.positive) + negatives), self.usable(pairs))
         rows, columns = pairs.positive.nonzero(as_tuple=True)
         either, known = negatives[rows], pairs.negative.any(dim=1)[rows]
         if pairs.refs is pairs.anchors:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
-from reid.losses._masked import complete
 from reid.pairs import Pairs
 
 
@@ -32,7 +31,6 @@ class Margin(PairLoss):
              anchor with nothing to draw draws nothing; the code then draws from the whole batch, positives included.
     """
 
-    normalize = True
     steps: Tensor
 
     def __init__(
@@ -55,7 +53,7 @@ class Margin(PairLoss):
 
     def forward(self, pairs: Pairs) -> Tensor:
         distances = pairs.distances()  # (B, N)
-        rows, columns = (pairs.positive & complete(pairs)[:, None]).nonzero(as_tuple=True)
+        rows, columns = (pairs.positive & self.usable(pairs)[:, None]).nonzero(as_tuple=True)
         anchors, drawn = self.draw(pairs, distances.detach())
         beta = self.beta[pairs.classes]  # (B,)
         pull = F.relu(distances[rows, columns] - beta[rows] + self.margin)

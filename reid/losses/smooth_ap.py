@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from reid.losses import PairLoss
-from reid.losses._masked import complete, mean
+from reid.losses._masked import mean
 from reid.pairs import Pairs
 
 
@@ -21,15 +21,13 @@ class SmoothAP(PairLoss):
              among its own matches, which the authors' code does.
     """
 
-    normalize = True
-
     def __init__(self, temperature: float = 0.01):
         super().__init__()
         self.temperature = temperature
 
     def forward(self, pairs: Pairs) -> Tensor:
         similarity = pairs.similarity()  # (B, N)
-        anchors = complete(pairs)
+        anchors = self.usable(pairs)
         rows, columns = (pairs.positive & anchors[:, None]).nonzero(as_tuple=True)
         gaps = similarity[rows] - similarity[rows, columns][:, None]  # (P, N)
         above = torch.sigmoid(gaps / self.temperature)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from reid.losses import PairLoss
-from reid.losses._masked import complete, logsumexp, mean
+from reid.losses._masked import logsumexp, mean
 from reid.pairs import Pairs
 
 
@@ -18,8 +18,6 @@ class SupCon(PairLoss):
     Source:  Khosla et al. 2020, the form with the sum outside the logarithm (L_out).
     """
 
-    normalize = True
-
     def __init__(self, temperature: float = 0.1):
         super().__init__()
         self.temperature = temperature
@@ -29,4 +27,4 @@ class SupCon(PairLoss):
         everyone = logsumexp(logits, pairs.positive | pairs.negative)  # (B,)
         num_positive = pairs.positive.sum(dim=1).clamp_min(1)
         positives = logits.masked_fill(~pairs.positive, 0).sum(dim=1) / num_positive
-        return mean(everyone - positives, complete(pairs))
+        return mean(everyone - positives, self.usable(pairs))

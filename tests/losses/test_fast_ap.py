@@ -15,10 +15,10 @@ def slow_fast_ap(case, num_bins):
     for i in case.complete:
         found = everyone = total = 0.0
         for step in range(num_bins + 1):
-            pulse = [F.relu(1 - ((2 - 2 * s) - step * width).abs() / width) for s in case.s[i]]
-            positive = sum(pulse[j] for j in case.positives[i])
+            pulse = F.relu(1 - ((2 - 2 * torch.stack(case.s[i])) - step * width).abs() / width)
+            positive = pulse[case.positives[i]].sum()
             found = found + positive
-            everyone = everyone + positive + sum(pulse[j] for j in case.negatives[i])
+            everyone = everyone + positive + pulse[case.negatives[i]].sum()
             if everyone.item() > 0:
                 total = total + positive * found / everyone
         values.append(1 - total / len(case.positives[i]))

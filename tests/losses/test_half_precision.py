@@ -35,6 +35,7 @@ def test_value_and_gradients_are_finite(name, dtype, case):
     assert within.dtype == against.dtype == torch.float32
     assert within.isfinite()
     assert against.isfinite()
-    (within + against).backward()
+    with torch.autograd.set_detect_anomaly(True):  # no NaN on the way either, though a mask may stop it later
+        (within + against).backward()
     assert x.grad.isfinite().all()
     assert all(p.grad.isfinite().all() for p in loss.parameters())
