@@ -9,6 +9,7 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from reid.losses import PairLoss
+from reid.losses._triplets import active
 from reid.pairs import Pairs
 
 
@@ -59,28 +60,6 @@ class HierarchicalTriplet(PairLoss):
         distances = 2 - 2 * pairs.similarity()  # (B, N)
         levels = self.levels[pairs.classes][:, pairs.ref_classes]
         margins = self.margin + self.thresholds[levels.int()] - self.spreads[pairs.classes][:, None]
-        pulls, pushes = _active(distances.detach(), margins, pairs)
+        pulls, pushes = active(distances.detach(), margins, pairs)
         triplets = (pairs.positive.sum(dim=1) * pairs.negative.sum(dim=1)).sum().clamp_min(1)
         return ((pulls - pushes) / triplets * distances + pushes / triplets * margins).sum() / 2
-
-
-def _active(distances: Tensor, margins: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """In how many triplets with d_p - d_n + margin_n > 0 each pair stands: (B, N) as positive, (B, N) as negative.
-
-    These weights make the loss linear in the distances. Each negative is ranked among its anchor's positives, which are
-    few: no tensor of all triplets, and no sort of a memory's columns.
-    """
-    rows, columns = pairs.positive.nonzero(as_tuple=True)
-    counts = pairs.positive.sum(dim=1)
-    slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-    near = distances.new_full((len(counts), int(counts.max())), torch.inf)  # (B, P), padded
-    near[rows, slots] = distances[rows, columns]
-    near, order = near.sort(dim=1)
-    ranks = torch.searchsorted(near, distances - margins, right=True)  # (B, N): positives that violate nothing
-    negative = pairs.negative.to(distances.dtype)
-    ended = torch.zeros(len(counts), near.shape[1] + 1, dtype=distances.dtype, device=rows.device)
-    of_sorted = ended.scatter_add_(1, ranks, negative).cumsum(dim=1)[:, :-1]  # (B, P): negatives each one violates
-    of_slots = torch.empty_like(near).scatter_(1, order, of_sorted)
-    pulls = torch.zeros_like(distances)
-    pulls[rows, columns] = of_slots[rows, slots]
-    return pulls, (counts[:, None] - ranks) * negative
