@@ -1,20 +1,7 @@
 /* Counts how many scores of each row reach each of the row's thresholds, and multiplies chosen rows of two matrices.
  * `reid/evaluation/counters.py` says what for, and comes to the same results without this file.
- *
- * Arrays come by the buffer protocol, so only Python's own header is needed. The loops are plain C that the compiler turns
- * into vector code, once for every instruction set named below; the loader picks what the machine has.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
-
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
-/* Measured: 0.7 ns a score for 20 thresholds with AVX2, 1.1 with SSE2; AVX-512 gains nothing over AVX2. */
-#define FOR_EACH_CPU __attribute__((target_clones("avx2", "default")))
-#else
-#define FOR_EACH_CPU
-#endif
+#include "_arrays.h"
 
 #define WIDTH 128 /* columns taken together: their thresholds and counts stay in the first-level cache */
 #define DEPTH 16  /* thresholds taken together */
@@ -118,52 +105,11 @@ FOR_EACH_CPU static float inner_product(const float *restrict a, const float *re
     return sum;
 }
 
-/* Takes `num` buffers at once; on failure none is held and -1 comes back. The last one is to be written to. */
-static int acquire(PyObject *args, Py_buffer *views, int num)
-{
-    if (PyTuple_GET_SIZE(args) != num) {
-        PyErr_Format(PyExc_TypeError, "expected %d arrays, found %zd", num, PyTuple_GET_SIZE(args));
-        return -1;
-    }
-    for (int i = 0; i < num; i++) {
-        const int flags = PyBUF_STRIDES | PyBUF_FORMAT | (i == num - 1 ? PyBUF_WRITABLE : 0);
-        if (PyObject_GetBuffer(PyTuple_GET_ITEM(args, i), &views[i], flags) < 0) {
-            while (i--)
-                PyBuffer_Release(&views[i]);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static PyObject *release(Py_buffer *views, int num)
-{
-    for (int i = 0; i < num; i++)
-        PyBuffer_Release(&views[i]);
-    if (PyErr_Occurred())
-        return NULL;
-    Py_RETURN_NONE;
-}
-
-/* formats: the letters that will do; one size of integer has different letters on different systems. */
-static int is_array(const Py_buffer *view, int ndim, const char *formats, Py_ssize_t itemsize)
-{
-    return view->ndim == ndim && view->itemsize == itemsize && view->format[0] && !view->format[1] &&
-           strchr(formats, view->format[0]);
-}
-
-static int is_contiguous(const Py_buffer *view)
-{
-    const int last = view->ndim - 1;
-    return view->strides[last] == view->itemsize &&
-           (last == 0 || view->shape[0] <= 1 || view->strides[0] == view->itemsize * view->shape[1]);
-}
-
 static PyObject *count(PyObject *self, PyObject *args)
 {
     Py_buffer views[3], *scores = views, *thresholds = views + 1, *counts = views + 2;
     (void)self;
-    if (acquire(args, views, 3) < 0)
+    if (acquire(args, views, 3, 1) < 0)
         return NULL;
     const int rows_together = scores->ndim == 2 && scores->strides[1] == 4;
     const int columns_together = scores->ndim == 2 && scores->strides[0] == 4;
@@ -190,7 +136,7 @@ static PyObject *dot(PyObject *self, PyObject *args)
 {
     Py_buffer views[5], *query = views, *gallery = views + 1, *rows = views + 2, *columns = views + 3, *out = views + 4;
     (void)self;
-    if (acquire(args, views, 5) < 0)
+    if (acquire(args, views, 5, 1) < 0)
         return NULL;
     if (!is_array(query, 2, "f", 4) || !is_array(gallery, 2, "f", 4) || query->strides[1] != 4 || gallery->strides[1] != 4 ||
         query->shape[1] != gallery->shape[1] || !is_array(rows, 1, "lq", 8) || !is_array(columns, 1, "lq", 8) ||

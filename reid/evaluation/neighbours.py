@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from reid.evaluation.blocks import product, share, slices, threads
+
+try:
+    from reid.evaluation import _neighbours as kernel
+except ImportError:  # nothing was compiled when reid was installed: the results are the same, they take longer
+    kernel = None  # type: ignore[assignment]
 
 TILE = (128, 1 << 15)  # rows of a thread, columns: 16 MB; wide, because finding the best has a cost a row and tile
 SIDE = 4096  # of the square tiles of a set searched for in itself: 64 MB a thread
@@ -67,7 +73,7 @@ def _among_themselves(pictures: Tensor, num: int, skip_same_index: bool, num_thr
             scores = product(pictures[blocks[i]].float(), pictures[blocks[j]], buffer)
             best[i, j] = _of_tile(scores, blocks[j].start, num, skip_same_index and i == j)
             if i != j:
-                best[j, i] = _of_tile(scores.T.contiguous(), blocks[i].start, num, False)
+                best[j, i] = _of_tile(scores.T, blocks[i].start, num, False)
 
     share(work, [(i, j) for i in range(len(blocks)) for j in range(i, len(blocks))], num_threads)
     rows = [_merged([best[i, j] for j in range(len(blocks))], num) for i in range(len(blocks))]
@@ -85,11 +91,18 @@ def _of_block(
 
 
 def _of_tile(scores: Tensor, first_column: int, num: int, skip_diagonal: bool, diagonal: int = 0) -> Nearest:
+    """The best of a tile (B, N), which may be a transpose."""
     lowest = scores.amin(dim=1)
     if skip_diagonal:
         scores.diagonal(diagonal).fill_(-torch.inf)
-    best, at = top(scores, min(num, scores.shape[1]))
-    return Nearest(best, at + first_column, lowest)
+    num = min(num, scores.shape[1])
+    if kernel is None or scores.device.type != "cpu":
+        best, at = top(scores.contiguous(), num)
+        return Nearest(best, at + first_column, lowest)
+    best = torch.full((len(scores), num), -torch.inf)
+    columns = torch.zeros(best.shape, dtype=torch.int64)
+    kernel.best(scores.numpy(), np.array([first_column]), best.numpy(), columns.numpy())
+    return Nearest(best, columns, lowest)
 
 
 def _merged(tiles: list[Nearest], num: int) -> Nearest:

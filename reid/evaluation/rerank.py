@@ -19,7 +19,7 @@ from scipy.sparse import csc_array, csr_array
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid.evaluation import checks, counters
+from reid.evaluation import checks, counters, neighbours
 from reid.evaluation.blocks import slices
 from reid.evaluation.neighbours import Nearest, nearest
 
@@ -211,7 +211,8 @@ def _overlaps(query: csr_array, gallery: csr_array) -> csr_array:
     Rows sum to 1, so the union is 2 minus the overlap.
     """
     by_member = gallery.tocsc()
-    parts = [_overlaps_of_block(query[rows], by_member) for rows in slices(query.shape[0], ROWS_AT_ONCE)]
+    of_block = _overlaps_of_block if neighbours.kernel is None else _compiled_overlaps_of_block
+    parts = [of_block(query[rows], by_member) for rows in slices(query.shape[0], ROWS_AT_ONCE)]
     row_sizes = np.concatenate([sizes for sizes, _, _ in parts])
     columns = np.concatenate([columns for _, columns, _ in parts])
     values = np.concatenate([values for _, _, values in parts])
@@ -234,6 +235,20 @@ def _overlaps_of_block(query: csr_array, by_member: csc_array) -> tuple[NDArray,
     rows, columns = overlap.nonzero()
     found = overlap[rows, columns]
     return np.bincount(rows, minlength=num_query), columns.astype(np.int32), (found / (2 - found)).astype(np.float32)
+
+
+def _compiled_overlaps_of_block(query: csr_array, by_member: csc_array) -> tuple[NDArray, NDArray, NDArray]:
+    """The same by the kernel in `_neighbours.c`."""
+    num_query, num_gallery = query.shape[0], by_member.shape[0]
+    sparse = [
+        array
+        for matrix in (query, by_member)
+        for array in (matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32, copy=False), matrix.data)
+    ]
+    sizes = np.empty(num_query, np.int64)
+    columns, values = np.empty(num_query * num_gallery, np.int32), np.empty(num_query * num_gallery, np.float32)
+    neighbours.kernel.overlaps(*sparse, np.zeros(num_gallery), sizes, columns, values)
+    return sizes, columns[: sizes.sum()].copy(), values[: sizes.sum()].copy()
 
 
 def _ones(rows: NDArray, columns: NDArray, num: int) -> csr_array:

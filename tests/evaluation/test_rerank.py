@@ -1,5 +1,7 @@
 """Re-ranking against the published algorithm as slow loops; expansion and augmentation; asymmetric scores."""
 
+import importlib
+
 import numpy as np
 import pytest
 import slow
@@ -8,6 +10,16 @@ import torch
 from reid.evaluation import neighbours
 from reid.evaluation.rank import Ids, retrieve, score
 from reid.evaluation.rerank import augment_gallery, expand_queries, k_reciprocal
+
+needs_kernel = pytest.mark.skipif(neighbours.kernel is None, reason="reid was installed without a compiler")
+
+
+@pytest.fixture(
+    autouse=True, params=[None, pytest.param(neighbours.kernel, marks=needs_kernel)], ids=["plain", "kernel"]
+)
+def kernel(request, monkeypatch):
+    """Every test runs with the kernel and without it."""
+    monkeypatch.setattr(neighbours, "kernel", request.param)
 
 
 def people(num_query=30, num_gallery=220, num_people=18, dim=24, noise=1.0, seed=0):
@@ -153,3 +165,24 @@ def test_arguments_out_of_range_are_refused():
         expand_queries(query, gallery, gallery_as_query=gallery[1:])
     with pytest.raises(ValueError, match="bonus of shape"):
         score(query, gallery, Ids([1] * 30), Ids([1] * 220), bonus=k_reciprocal(query).bonus)
+
+
+@needs_kernel
+def test_the_kernel_refuses_what_it_would_misread(kernel):
+    scores, first = np.zeros((2, 6), np.float32), np.array([0])
+    values, columns = np.zeros((2, 3), np.float32), np.zeros((2, 3), np.int64)
+    best = importlib.import_module("reid.evaluation._neighbours").best
+    for wrong in (
+        (scores.astype(np.float64), first, values, columns),
+        (scores[:1], first, values, columns),
+        (scores[:, ::2], first, values, columns),
+        (scores, first, values, columns.astype(np.int32)),
+        (scores, first, values[:, :0], columns[:, :0]),
+    ):
+        with pytest.raises(ValueError, match="best: expected"):
+            best(*wrong)
+    with pytest.raises(TypeError, match="expected 4 arrays"):
+        best(scores)
+    overlaps = importlib.import_module("reid.evaluation._neighbours").overlaps
+    with pytest.raises(ValueError, match="overlaps: expected"):
+        overlaps(*[np.zeros(1)] * 10)

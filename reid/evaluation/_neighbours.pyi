@@ -1,0 +1,6 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def best(scores: NDArray[Any], first: NDArray[Any], values: NDArray[Any], columns: NDArray[Any], /) -> None: ...
+def overlaps(*arrays: NDArray[Any]) -> None: ...
