@@ -9,13 +9,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, w
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="such as harbour; left out: all eight")
+    parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="such as harbour; left out: all nine")
     parser.add_argument("--root", default="datasets/walkers", help="where the trees go (%(default)s)")
     parser.add_argument("--ids", type=int, default=0, help="identities of each domain; 0: its own number")
     parser.add_argument("--pictures", type=int, default=0, help="pictures of each identity; 0: the domain's own number")
     parser.add_argument("--size", type=int, nargs=2, default=[128, 64], metavar=("HEIGHT", "WIDTH"), help="px (128 64)")
     parser.add_argument("--test-ids", type=int, default=0, help="of a source: further identities to be searched for")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other people and cameras in the same places")
+    parser.add_argument("--edition", type=int, default=0, help="other people and cameras in the same places")
     parser.add_argument("--sheet", metavar="FILE", help="write a contact sheet (.png or .jpg) and no trees")
     parser.add_argument("--floor", action="store_true", help="also score 16x4 pixels, the floor for any encoder")
     return parser.parse_args()
@@ -41,7 +41,7 @@ def write_sheet(args: argparse.Namespace, names: list[str]) -> None:
 
     if Path(args.sheet).suffix not in (".png", ".jpg"):
         raise ValueError(f"found --sheet {args.sheet}; expected a name that ends in .png or .jpg")
-    image = sheet(names, args.ids or 2, args.pictures or 16, tuple(args.size), args.seed)
+    image = sheet(names, args.ids or 2, args.pictures or 16, tuple(args.size), args.edition)
     if not cv2.imwrite(args.sheet, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]):
         raise OSError(f"{args.sheet}: could not be written; does its folder exist?")
     print(f"{args.sheet}: a row a person, {', '.join(names)}")
@@ -58,7 +58,7 @@ def draw(args: argparse.Namespace, names: list[str]) -> None:
             "pictures": args.pictures,
             "size": args.size,
             "test_ids": test_ids,
-            "seed": args.seed,
+            "edition": args.edition,
         }
         dataset = walkers.load(args.root, domain=place.name, **options)
         print(f"{dataset!r} in {dataset.root}")

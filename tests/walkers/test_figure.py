@@ -6,7 +6,7 @@ from dataclasses import astuple, fields, replace
 import numpy as np
 import pytest
 
-from reid.data.walkers import body, domains, figure, scene, trees, tubes
+from reid.data.walkers import body, camera, domains, figure, scene, trees, tubes
 from reid.data.walkers.domains import DOMAINS, Prior
 from reid.data.walkers.figure import Pose, View
 from reid.data.walkers.floor import pixels
@@ -121,14 +121,14 @@ def test_most_garments_are_dull():
 
 
 def test_no_picture_is_nearly_black_or_burnt_out():
-    levels = sheet(list(DOMAINS), people=1, pictures=6, size=(64, 32)).reshape(8, 64, 6, 32, 3).mean((1, 3, 4))
+    levels = sheet(list(DOMAINS), people=1, pictures=6, size=(64, 32)).reshape(9, 64, 6, 32, 3).mean((1, 3, 4))
     assert levels.min() > 40
     assert levels.max() < 215
 
 
-def test_every_domain_lies_within_what_the_sources_span():
+def test_every_domain_but_the_fair_lies_within_what_the_sources_span():
     corners = np.array([astuple(p.prior) for p in DOMAINS.values() if p.role == "source"])
-    for place in DOMAINS.values():
+    for place in (place for place in DOMAINS.values() if place.name != "fair"):
         here = np.array(astuple(place.prior))
         assert (here >= corners.min(0) - 1e-9).all(), place.name
         assert (here <= corners.max(0) + 1e-9).all(), place.name
@@ -137,9 +137,22 @@ def test_every_domain_lies_within_what_the_sources_span():
             assert (np.abs(here - corners) / spread).mean(1).min() > 0.15, place.name
 
 
+def test_only_the_colours_of_its_cameras_make_the_fair_another_place_than_the_avenue():
+    fair, avenue = (DOMAINS[name].prior for name in ("fair", "avenue"))
+    assert {f.name for f in fields(Prior) if getattr(fair, f.name) != getattr(avenue, f.name)} == {"cast", "discord"}
+
+    def hues(name):
+        """(cameras, 3): the shares of red, green and blue in one garment's red, gains that make greys grey taken out."""
+        cameras = [camera.build(DOMAINS[name], number, 0, 32, 16) for number in range(1, 6)]
+        reds = np.array([c.colour[:, :3] @ (200, 60, 60) / c.colour[:, :3].sum(axis=1) for c in cameras])
+        return reds / reds.sum(axis=1, keepdims=True)
+
+    assert hues("fair").std(axis=0).mean() > 2 * hues("avenue").std(axis=0).mean(), "greys made equal, reds differ"
+
+
 def test_roles_and_sizes_as_promised():
     roles = [place.role for place in DOMAINS.values()]
-    assert [roles.count(role) for role in ("source", "target", "tuning")] == [4, 3, 1]
+    assert [roles.count(role) for role in ("source", "target", "tuning")] == [4, 3, 2]
     assert all(p.ids >= 200 and p.cameras >= 4 and p.pictures >= 4 for p in DOMAINS.values())
     assert {f.name for f in fields(Prior)} >= set(domains.PLACES)
 

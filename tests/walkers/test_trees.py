@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from reid.builder import registry
 from reid.data import records
 from reid.data.datasets import walkers
 from reid.data.walkers import trees
@@ -121,6 +122,15 @@ def test_source_is_read_as_train_and_a_test_half(drawn):
     assert {cv2.imread(sample.path).shape for sample in dataset.train} == {(32, 16, 3)}
 
 
+def test_editions_of_a_place_have_names_and_people_of_their_own(tmp_path):
+    options = {"domain": "bridge", "ids": 2, "pictures": 4, "size": (32, 16)}
+    first, second = (walkers.load(tmp_path, **options, edition=edition) for edition in (0, 1))
+    assert (first.name, second.name) == ("walkers-bridge", "walkers-bridge-1")
+    assert first.variant != second.variant
+    assert contents(Path(first.root)) != contents(Path(second.root))
+    assert "EDITION" in registry.options(walkers.load), "a config may ask for one"
+
+
 def test_extra_pictures_are_an_error_or_a_note(drawn, tmp_path):
     folder = copy(drawn, tmp_path)
     (folder / trees.TRAIN / "9999_c1s1_000000_00.jpg").write_bytes(b"x")
@@ -154,7 +164,7 @@ def test_target_is_searched_only_and_hard_for_pixels(tmp_path):
         ({"ids": -1}, "found IDS -1; expected 1 to"),
         ({"pictures": 3}, "found PICTURES 3; expected 4 or more"),
         ({"test_ids": -5}, "found TEST_IDS -5"),
-        ({"seed": -1}, "found SEED -1"),
+        ({"edition": -1}, "found EDITION -1"),
         ({"domain": "bridge", "test_ids": 5}, "leave it out and set IDS"),
         ({"domain": "moon"}, "no domain 'moon'"),
     ],

@@ -1,7 +1,7 @@
 """Drawn pedestrians, made by this program on first use; no picture shows a real person.
 
 Counts: decided by the options, and checked. Sources (harbour, campus, station, bazaar) are for training; TEST_IDS adds people
-of the same place who are searched for and never trained on. The others (bridge, arcade, square; avenue to tune on) are only
+of the same place who are searched for and never trained on. The others (bridge, arcade, square; avenue and fair to tune on) are only
 searched. Quirk: the folder lies below DATASETS.WALKERS_ROOT, not below DATASETS.ROOT.
 """
 
@@ -31,30 +31,37 @@ def load(
     pictures: int = 0,
     size: Sequence[int] = (128, 64),
     test_ids: int = 0,
-    seed: int = 0,
+    edition: int = 0,
     check_counts: bool = True,
 ) -> Dataset:
     """Reads a drawn set, drawing first what is missing of it.
 
     Args:
         root: the folder that drawn sets lie in, DATASETS.WALKERS_ROOT.
-        domain: one of the eight places.
+        domain: one of the nine places.
         ids, pictures: identities, and pictures of each; 0: the domain's own number (250 x 12, or 220 x 8).
         size: height and width of a picture, px.
         test_ids: of a source: further identities to be searched for.
-        seed: other people, cameras and backgrounds in the same place.
+        edition: of each place there are as many as one likes, with other people, cameras and backgrounds; above 0 it is
+            part of the set's name, so that several may be trained on together.
     Raises ValueError for an unknown domain or what cannot be drawn.
     """
     place = domains.find(domain)
     if len(size) != 2:
         raise ValueError(f"walkers: found SIZE {list(size)}; expected [height, width] in px")
     height, width = size
-    tree = Tree(domain, ids or place.ids, pictures or place.pictures, height, width, test_ids, seed)
+    tree = Tree(domain, ids or place.ids, pictures or place.pictures, height, width, test_ids, seed=edition)
     folder = trees.ensure(tree, root)
-    name = f"walkers-{domain}"
+    name = f"walkers-{domain}-{edition}" if edition else f"walkers-{domain}"
     train, query, gallery = _market.split(folder)
     notes = records.check_counts(name, _market.count(train, query, gallery), _counts(tree), check_counts)
-    variant = {"renderer": RENDERER, "size": [height, width], "ids": tree.ids, "pictures": tree.pictures, "seed": seed}
+    variant = {
+        "renderer": RENDERER,
+        "size": [height, width],
+        "ids": tree.ids,
+        "pictures": tree.pictures,
+        "seed": edition,
+    }
     return Dataset(name, folder, train, [Trial(query, gallery)] if query else [], CARD, variant=variant, notes=notes)
 
 

@@ -84,13 +84,17 @@ def _sensor(rng: np.random.Generator, domain: Domain, scene_mean: float) -> tupl
     gains = np.exp(np.clip([warmth, -tint, -warmth], -0.32, 0.32))
     level = np.clip(rng.normal(prior.level, 12), 78, 158)
     gains *= np.clip(level / scene_mean, 0.6, 1.6) / (gains @ _GREY)
-    vivid = float(np.clip(prior.saturation * math.exp(rng.normal(0, 0.12)), 0.4, 1.45))
+    vivid = float(np.clip(prior.saturation * math.exp(rng.normal(0, 0.12 + prior.discord)), 0.4, 1.45))
     saturate = vivid * np.eye(3) + (1 - vivid) * _GREY[None]
     colour = np.concatenate([saturate @ np.diag(gains), np.zeros((3, 1))], axis=1).astype(np.float32)
     x = np.arange(256) / 255
     contrast = prior.contrast * math.exp(rng.normal(0, 0.08))
     haze = max(0.0, prior.haze + rng.normal(0, 0.03))
-    tone = np.clip(0.45 + contrast * (x - 0.45), 0, 1) ** math.exp(rng.normal(0, 0.10))
+    tone = np.clip(0.45 + contrast * (x - 0.45), 0, 1) ** math.exp(rng.normal(0, 0.10 + prior.discord))
+    if prior.discord:
+        mixed = np.eye(3) + rng.normal(0, prior.discord, (3, 3))
+        # Rows of sum 1 leave greys grey: hues turn, which no gain of a channel undoes.
+        colour[:, :3] = mixed / mixed.sum(axis=1, keepdims=True) @ colour[:, :3]
     return colour, np.clip(255 * (haze + (1 - haze) * tone), 0, 255).astype(np.uint8)
 
 

@@ -53,7 +53,7 @@ class Tree:
     """Everything that decides the pictures of a drawn set.
 
     ids: identities of the set's own purpose: to train on for a source, to search for elsewhere. test_ids: further identities
-    of a source, never trained on and to be searched for. pictures: of each identity. height, width: px.
+    of a source, never trained on and to be searched for. pictures: of each identity. height, width: px. seed: the edition.
     Raises ValueError for what cannot be drawn.
     """
 
@@ -90,7 +90,7 @@ class Tree:
             _MIN_PICTURES <= self.pictures <= 999_999,
             f"{_MIN_PICTURES} or more of each identity",
         )
-        _expect("SEED", self.seed, self.seed >= 0, "0 or more")
+        _expect("EDITION", self.seed, self.seed >= 0, "0 or more")
         if self.test_ids and place.role != "source":
             raise ValueError(
                 f"walkers: found TEST_IDS {self.test_ids} for {self.domain}, a {place.role} domain whose identities are all "
