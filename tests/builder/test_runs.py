@@ -178,6 +178,25 @@ def test_max_steps_ends_the_run_in_the_middle_of_an_epoch(cfg, tmp_path):
     assert checkpoint.load(tmp_path / "run" / "model_final.pth")["progress"]["step"] == 13
 
 
+def test_source_validation_of_a_retrieval_set_goes_by_map_at_r_of_classes_kept_apart(cfg, tmp_path):
+    sets = [part.replace("}", ", METRIC: retrieval}") for part in ("[{NAME: folder, PATH: source_a}]", TARGETS)]
+    rows = runs.train(
+        cfg(
+            *("DATASETS.SOURCES", sets[0], "DATASETS.TARGETS", sets[1], "TEST.SELECT", "source_val"),
+            *("TEST.EVERY", "1", "TEST.HOLD_OUT", "0.3", "TEST.CLUSTERING", "True"),
+        )
+    )
+    results = lines(tmp_path / "run" / "results.jsonl")
+    validation = [r for r in results if r["dataset"] == "source_val" and r["kind"] == "trial"]
+    assert {(r["metric"], r["num_query"], r["num_gallery"]) for r in validation} == {("retrieval", 24, 24)}, (
+        "3 of 10 classes"
+    )
+    best = checkpoint.load(tmp_path / "run" / "model_best.pth")["progress"]
+    assert best["best"] == max(r["MAP@R"] for r in validation)
+    assert {r["step"] for r in rows} == {best["step"]}
+    assert all(0 <= r[name] <= 1 for r in rows for name in ("R@1", "MAP@R", "RP", "MRR", "NMI"))
+
+
 def test_source_validation_chooses_the_best_and_scores_the_targets_with_it(cfg, tmp_path):
     rows = runs.train(cfg("TEST.SELECT", "source_val", "TEST.EVERY", "1", "TEST.HOLD_OUT", "0.3"))
     results = lines(tmp_path / "run" / "results.jsonl")

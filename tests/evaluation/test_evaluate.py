@@ -1,11 +1,14 @@
 """Data sets to rows: trials, means, roles, one embedding a picture and side, intervals."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from reid.data.records import Card, Dataset, Sample, Trial
 from reid.evaluation import sides as module
+from reid.evaluation.clustering import agreement
 from reid.evaluation.evaluate import evaluate
 from reid.evaluation.protocol import describe, fingerprint
 from reid.evaluation.rank import Ids, retrieval, score
@@ -100,6 +103,20 @@ def test_retrieval_sets_have_their_own_figures_and_their_own_mean():
         ("reid", 1),
         ("retrieval", 1),
     ]
+
+
+def test_clustering_is_for_retrieval_sets_and_for_the_gallery_where_there_is_one():
+    two_sides = dataclasses.replace(CLASSES, name="sides", trials=[Trial(SAMPLES[:10], SAMPLES[10:])])
+    rows = evaluate(Lookup(), [ONE, CLASSES, two_sides], protocol=PROTOCOL, clustering=True, query_expansion=2, seed=5)
+    classes = [sample.pid for sample in SAMPLES]
+    expected = {"classes": agreement(VECTORS, classes, seed=5), "sides": agreement(VECTORS[10:], classes[10:], seed=5)}
+    for row in rows:
+        wanted = {} if "rescoring" in row else expected.get(row["dataset"], {})
+        if row["kind"] != "mean":
+            assert {name: row[name] for name in ("NMI", "AMI") if name in row} == wanted
+    means = [row for row in rows if row["kind"] == "mean" and row["metric"] == "retrieval"]
+    assert means[0]["NMI"] == pytest.approx((expected["classes"]["NMI"] + expected["sides"]["NMI"]) / 2)
+    assert "NMI" not in evaluate(Lookup(), [CLASSES], protocol=PROTOCOL)[0]
 
 
 def test_sources_are_scored_and_left_out_of_the_mean():

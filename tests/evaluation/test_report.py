@@ -51,6 +51,16 @@ def test_retrieval_sets_have_a_table_of_their_own():
     assert " ".join(lines[6].split()) == "| cub | target | 50.0 | 62.5 | 75.0 | 25.0 | 30.0 |"
 
 
+def test_every_figure_of_retrieval_that_some_row_has_is_a_column():
+    common = {"kind": "dataset", "role": "target", "metric": "retrieval", "fingerprint": "0a", "selection": "last"}
+    one = {**common, "dataset": "sop", "R@1": 0.5, "R@1000": 0.75, "MAP@R": 0.25, "RP": 0.3, "MRR": 0.6}
+    other = {**common, "dataset": "inshop", "R@1": 0.5, "R@20": 0.7, "MAP@R": 0.2, "RP": 0.3, "NMI": 0.8, "AMI": 0.4}
+    lines = [" ".join(line.split()) for line in table([one, other]).splitlines()]
+    assert lines[0] == "| Dataset | Role | R@1 | R@20 | R@1000 | MAP@R | RP | MRR | NMI | AMI |"
+    assert lines[2] == "| sop | target | 50.0 | - | 75.0 | 25.0 | 30.0 | 60.0 | - | - |"
+    assert lines[3] == "| inshop | target | 50.0 | 70.0 | - | 20.0 | 30.0 | - | 80.0 | 40.0 |"
+
+
 def test_rescored_rows_say_so():
     lines = table([row(), row(rescoring="re-ranking", R1=0.5)]).splitlines()
     assert lines[2].startswith("| viper             | target |   26.5 |")
