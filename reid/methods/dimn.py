@@ -49,8 +49,8 @@ class DIMN(Method):
         unseen: what a row of zeros, not yet visited, is: a score of 0 (`zero`), or no candidate at all (`skip`).
         reference: what stands in for the identities that are not in the batch: the `bank`, or the identity loss's own
             `classifier`, learned by gradient from these losses as well; then nothing is remembered.
-        scoring: `cosine`, or the raw inner product, `dot`. gallery: `mapped`, or `encoder` on both sides. Neither is
-            trained: a checkpoint can be scored with either.
+        scoring: `cosine`, or `dot`, the inner product of raw vectors, normalize_mapped or not. gallery: `mapped`, or
+            `encoder` on both sides. Neither is trained: a checkpoint can be scored with either.
     Source: Song et al. 2019 (DIMN), as others relate it. Weights, margin, momentum and batches are published. Bias and
     start of the mapping, normalize_mapped, temperature, stop_gradient, bank_init, unseen, reference and the cosine are
     ours, and so is leaving rows not yet stored out of the bank loss.
@@ -210,7 +210,7 @@ class DIMN(Method):
 
     def encode_gallery(self, images: Tensor) -> Tensor:
         embeddings = self.encoder(images)[1]
-        return self._scored(self._mapped(embeddings).float() if self.asymmetric else embeddings)
+        return self._scored(self.mapping(embeddings).float() if self.asymmetric else embeddings)
 
     def _scored(self, vectors: Tensor) -> Tensor:
         return F.normalize(vectors) if self.scoring == "cosine" else vectors

@@ -164,6 +164,35 @@ def test_classic_is_refused_without_leave(small_world):
         objects.datasets(cfg, cfg.DATASETS.SOURCES)
 
 
+@pytest.mark.parametrize("name", ["mobilenetv2_p1", "mobilenetv2_classic", "resnet50_p1"])
+def test_dimn_recipe_trains_on_the_sets_of_its_protocol(name, small_world, tmp_path):
+    path, classic = ROOT / "configs" / "dimn" / f"{name}.yaml", name.endswith("classic")
+    small = {
+        "OUTPUT_DIR": tmp_path / "run",
+        "DATASETS.ROOT": small_world,
+        "DATASETS.CHECK_COUNTS": False,
+        "MODEL.BACKBONE": "{NAME: tiny, WEIGHTS: none}",
+        "INPUT.SIZE": [16, 8],
+        "INPUT.PAD": 0,
+        "DATALOADER.WORKERS": 0,
+        "SOLVER.MAX_STEPS": 3,
+        "SOLVER.WARMUP_STEPS": 0,
+        "DEVICE": "cpu",
+    }
+    words = [str(word) for pair in small.items() for word in pair]
+    if classic:
+        with pytest.raises(ValueError, match=r"dukemtmc: withdrawn by its makers.*ALLOW_WITHDRAWN"):
+            runs.train(config.load(path, words))
+        words += ["DATASETS.ALLOW_WITHDRAWN", "True"]
+    cfg, protocol = config.load(path, words), config.load(FILES["classic" if classic else "p1"])
+    assert (cfg.DATASETS.SOURCES, cfg.DATASETS.TARGETS) == (protocol.DATASETS.SOURCES, protocol.DATASETS.TARGETS)
+    assert runs.train(cfg)[-1]["step"] == 3
+    log = (tmp_path / "run" / "log.txt").read_text()
+    ids, images = SIZES["classic" if classic else "p1"]
+    assert f"{ids:,} identities, {images:,} images" in path.read_text(encoding="utf-8")
+    assert "<dimn " in log
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_protocol_has_its_published_size(name, full_world):

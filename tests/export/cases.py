@@ -33,6 +33,7 @@ CASES = {
         },
         {"opset": 20},
     ),
+    "dimn": ({"METHOD": "{NAME: dimn}", "SAMPLER": "{NAME: episode}", "LOSSES": "[]", "MEMORY.SIZE": "0"}, {}),
     "mobilenet": (
         {"MODEL.BACKBONE.NAME": "mobilenetv2_100", "INPUT.SIZE": "[64, 32]", "SOLVER.MAX_STEPS": "2"},
         {"input_kind": "uint8"},

@@ -31,6 +31,8 @@ MEAN, STD = (np.array(v, np.float32)[:, None, None] for v in ((0.485, 0.456, 0.4
         ("plain", "model.onnx", lambda x: (x / np.float32(255) - MEAN) / STD),
         ("pair", "query.onnx", lambda x: x / np.float32(255)),
         ("pair", "gallery.onnx", lambda x: x / np.float32(255)),
+        ("dimn", "query.onnx", lambda x: (x / np.float32(255) - MEAN) / STD),
+        ("dimn", "gallery.onnx", lambda x: (x / np.float32(255) - MEAN) / STD),
         ("mobilenet", "model.onnx", lambda x: x),
     ],
 )
