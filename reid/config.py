@@ -133,7 +133,7 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> CfgNo
             _merge(cfg, content, "")
     _override_all(cfg, overrides)
     if not cfg.OUTPUT_DIR:
-        cfg.OUTPUT_DIR = _default_output_dir(path)
+        cfg.OUTPUT_DIR = default_output_dir(path)
     if not cfg.DATASETS.ROOT:
         cfg.DATASETS.ROOT = os.environ.get("REID_DATASETS") or os.environ.get("FASTREID_DATASETS") or "datasets"
     cfg.freeze()
@@ -334,7 +334,8 @@ def _kind(default: Any) -> str:
     return f"{names.get(type(default), type(default).__name__)}, such as {default!r}"
 
 
-def _default_output_dir(path: str | Path | None) -> str:
+def default_output_dir(path: str | Path | None) -> str:
+    """runs/ + the path below configs/, without its ending."""
     if path is None:
         return "runs/default"
     stem = Path(path).with_suffix("")

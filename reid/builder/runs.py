@@ -102,10 +102,16 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     return scorer.rows
 
 
-def score(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Sequence[str] = ()) -> Rows:
+def score(
+    cfg: CfgNode | None,
+    weights: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    output: str | Path | None = None,
+) -> Rows:
     """Scores the checkpoint `weights` on the targets of `cfg`, or an untrained method where there is none.
 
     cfg: None takes the checkpoint's own, with `overrides` on top. A checkpoint needs none of its sources on disk.
+    output: folder of the rows; None: `test` beside the checkpoint.
     """
     runtime.join_processes()
     runtime.start_log(None)
@@ -132,7 +138,7 @@ def score(cfg: CfgNode | None, weights: str | Path | None = None, overrides: Seq
         checkpoint.load_state(method, content["model"], weights or "")
         folder, notes = Path(weights or "").parent, content["notes"]
     _check_pictures([], targets)
-    run = runtime.RunFolder(folder / "test")
+    run = runtime.RunFolder(folder / "test" if output is None else output)
     device = runtime.device(cfg.DEVICE)
     keep = cfg.TEST.CACHE is not False
     scorer = _Scorer(cfg, method, targets, [], run, rules, notes, device, keep=keep)
@@ -241,6 +247,9 @@ def _check_lists(cfg: CfgNode) -> None:
             raise ValueError(f"DATASETS.{key} is empty; name at least one set to {purpose}, such as [market1501]")
     if not cfg.LOSSES and cfg.METHOD.NAME == "baseline":
         raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
+    wanted = getattr(objects.find("methods", cfg.METHOD.NAME), "sampler", None)
+    if wanted not in (None, cfg.SAMPLER.NAME):
+        raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {cfg.SAMPLER.NAME}; expected {wanted}")
     if cfg.TEST.SELECT not in protocol.SELECTIONS:
         raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
     if cfg.TEST.CACHE not in (None, True, False):
@@ -248,9 +257,6 @@ def _check_lists(cfg: CfgNode) -> None:
     if cfg.SOLVER.AMP not in trainer.AMP:
         raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
 
-    wanted = getattr(objects.find("methods", cfg.METHOD.NAME), "sampler", None)
-    if wanted not in (None, cfg.SAMPLER.NAME):
-        raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {cfg.SAMPLER.NAME}; expected {wanted}")
 
 def _check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
     """Refuses unreadable files now rather than in epoch 40."""
