@@ -136,8 +136,6 @@ def test_vehicleid_test_lists_have_the_published_counts(test_lists, monkeypatch,
     loaded = vehicleid.load(test_lists, size=size)
     assert loaded.notes == ()
     assert {(len(trial.query), len(trial.gallery)) for trial in loaded.trials} == {(images - ids, ids)}
-    (trial,) = vehicleid.load(test_lists, size=size, protocol="dml").trials
-    assert len(trial.query) == images
 
 
 def test_vehicleid_draws_favour_no_picture(test_lists):

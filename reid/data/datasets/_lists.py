@@ -7,13 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from reid.data import records
 from reid.data.records import Sample
 
 
-def rows(file: Path, form: str, expected: str, *, header: Sequence[str] = ()) -> list[tuple[str, ...]]:
-    """What the groups of `form` find in each line of a list; blank lines are left out.
+def rows(file: Path, form: str, expected: str, *, header: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+    """What the groups of `form` find in each line of a list, texts or None; blank lines are left out.
 
     Args:
         form: a pattern of a whole line. expected: the same for people, for the message.

@@ -57,8 +57,17 @@ def load(root: str | Path, *, check_counts: bool = True) -> Dataset:
     notes = records.check_counts("cars196", _lists.count(train, test), COUNTS, check_counts) + _lists.lonely(
         "cars196", test
     )
-    about = {"metric": "retrieval", "ks": KS, "variant": {"form": form}, "notes": notes}
-    return Dataset("cars196", file.parent, train, [Trial(test)], CARD, **about)
+    return Dataset(
+        "cars196",
+        file.parent,
+        train,
+        [Trial(test)],
+        CARD,
+        metric="retrieval",
+        ks=KS,
+        variant={"form": form},
+        notes=notes,
+    )
 
 
 def _annotated(file: Path) -> list[tuple[str, int]]:

@@ -32,8 +32,8 @@ def load(root: str | Path, *, check_counts: bool = True) -> Dataset:
     """
     candidates = ["CUB_200_2011", "cub200/CUB_200_2011", "cub200", "CUB200"]
     folder = records.find(root, candidates, dataset="cub200", card=CARD, tree=TREE)
-    names = dict(_lists.rows(folder / "images.txt", r"(\d+) (\S.*)", "<number> <path>"))
-    classes = dict(_lists.rows(folder / "image_class_labels.txt", r"(\d+) (\d+)", "<number> <class>"))
+    names: dict[str, str] = dict(_lists.rows(folder / "images.txt", r"(\d+) (\S.*)", "<number> <path>"))
+    classes: dict[str, str] = dict(_lists.rows(folder / "image_class_labels.txt", r"(\d+) (\d+)", "<number> <class>"))
     if names.keys() != classes.keys():
         raise ValueError(
             f"cub200: found {len(names):,} pictures in images.txt and {len(classes):,} in image_class_labels.txt of {folder}, "

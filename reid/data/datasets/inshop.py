@@ -59,7 +59,7 @@ def load(root: str | Path, *, check_counts: bool = True) -> Dataset:
         parts[part].append(Sample(path, int(item), None))
     train, query, gallery = (sorted(part) for part in parts.values())
     _lists.apart("inshop", train, query + gallery)
-    found = {}
+    found: dict[str, int] = {}
     for part, samples in (("train", train), ("query", query), ("gallery", gallery)):
         found |= {f"{part} classes": len({sample.pid for sample in samples}), f"{part} images": len(samples)}
     notes = records.check_counts("inshop", found, COUNTS, check_counts) + _lists.lonely("inshop", query + gallery)

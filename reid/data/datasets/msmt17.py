@@ -10,12 +10,11 @@ LISTS says which. People are numbered from 0 in both halves; see `_halves`. Came
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from pathlib import Path
 
 from reid.data import records
-from reid.data.datasets import _halves, _market
+from reid.data.datasets import _halves, _lists, _market
 from reid.data.records import Card, Dataset, Sample, Trial
 
 CARD = Card(
@@ -114,33 +113,16 @@ def _listed(half: Path, file: Path, start: int) -> list[Sample]:
     """The pictures that a list of lines `<folder>/<picture> <pid>` names, sorted by path."""
     if not file.is_file():
         raise FileNotFoundError(f"msmt17: found no {file}; expected {TREE}. The lists come with the pictures")
-    samples, missing = [], []
-    folders: dict[str, tuple[str, set[str]]] = {}
+    rows = []
     for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not line.strip():
             continue
         path, _, pid = line.strip().rpartition(" ")
-        above, _, name = path.rpartition("/")
-        match = _NAME.fullmatch(name)
+        match = _NAME.fullmatch(path.rpartition("/")[2])
         if match is None or not pid.isdecimal() or int(pid) >= _halves.TRAIN:
             raise ValueError(
                 f"{file}, line {number}: found {line!r}; expected <folder>/<pid>_<index>_<camid>_... <pid>"
             )
-        # Checked and listed once a folder: to look at each of 126,441 files takes longer than everything else here.
-        if above not in folders:
-            folders[above] = _folder(records.below(half, path).parent)
-        prefix, there = folders[above]
-        if name not in there:
-            missing.append(path)
-        samples.append(Sample(prefix + name, start + int(pid), int(match[1])))
-    if missing:
-        raise FileNotFoundError(
-            f"{file}: found {len(missing):,} of its {len(samples):,} pictures missing in {half}, the first {missing[0]}; "
-            "expected all of them: unpack the data set again, whole"
-        )
-    return sorted(samples)
-
-
-def _folder(folder: Path) -> tuple[str, set[str]]:
-    """What the paths of its files begin with, and their names; no names where there is no such folder."""
-    return f"{folder}{os.sep}", set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208, names are wanted
+        rows.append((path, start + int(pid), int(match[1])))
+    paths = _lists.pictures(file, half, [path for path, _, _ in rows])
+    return sorted(Sample(path, pid, camid) for path, (_, pid, camid) in zip(paths, rows, strict=True))

@@ -60,10 +60,18 @@ def load(root: str | Path, *, check_counts: bool = True, size: str = "small", pr
     expected = {**COUNTS, "test classes": vehicles, "test images": pictures}
     notes = records.check_counts(f"vehicleid, {size}", _lists.count(train, test), expected, check_counts)
     notes += _lists.lonely("vehicleid", test)
-    trials = [Trial(test)] if protocol == "dml" else [_trial(test, draw) for draw in range(DRAWS)]
-    variant = {"size": size, "protocol": protocol}
-    about = {"metric": "retrieval", "ks": KS, "variant": variant, "notes": notes}
-    return Dataset("vehicleid", folder, train, trials, CARD, **about)
+    trials = [Trial(test)] if protocol == "dml" else _draws(test)
+    return Dataset(
+        "vehicleid",
+        folder,
+        train,
+        trials,
+        CARD,
+        metric="retrieval",
+        ks=KS,
+        variant={"size": size, "protocol": protocol},
+        notes=notes,
+    )
 
 
 def _listed(folder: Path, name: str) -> list[Sample]:
@@ -72,15 +80,20 @@ def _listed(folder: Path, name: str) -> list[Sample]:
     return _lists.samples(file, folder / "image", ((f"{picture}.jpg", int(vehicle)) for picture, vehicle in rows))
 
 
-def _trial(samples: Sequence[Sample], draw: int) -> Trial:
-    """One picture of each vehicle as the gallery; who has only one is in it and no query."""
-    vehicles: dict[int, list[Sample]] = defaultdict(list)
+def _draws(samples: Sequence[Sample]) -> list[Trial]:
+    """In each trial one picture of each vehicle is the gallery; who has only one is in it and no query."""
+    vehicles: dict[int, list[tuple[str, Sample]]] = defaultdict(list)
     for sample in samples:
-        vehicles[sample.pid].append(sample)
-    gallery = [min(vehicles[pid], key=lambda sample: _place(sample, draw)) for pid in sorted(vehicles)]
-    drawn = set(gallery)
-    return Trial([sample for sample in samples if sample not in drawn], gallery)
+        vehicles[sample.pid].append((Path(sample.path).stem, sample))
+    trials = []
+    for draw in range(DRAWS):
+        gallery = [
+            min((_place(draw, number), sample) for number, sample in own)[1] for _, own in sorted(vehicles.items())
+        ]
+        drawn = set(gallery)
+        trials.append(Trial([sample for sample in samples if sample not in drawn], gallery))
+    return trials
 
 
-def _place(sample: Sample, draw: int) -> bytes:
-    return hashlib.sha256(f"{draw} {Path(sample.path).stem}".encode()).digest()
+def _place(draw: int, number: str) -> bytes:
+    return hashlib.sha256(f"{draw} {number}".encode()).digest()

@@ -44,7 +44,7 @@ def load(root: str | Path, *, check_counts: bool = True, size: str = "small") ->
     candidates = ["VERI-Wild", "veriwild/VERI-Wild", "veriwild", "VeRI-Wild"]
     folder = records.find(root, candidates, dataset="veriwild", card=CARD, tree=TREE)
     lists, number = folder / "train_test_split", SIZES[size]
-    cameras = {}
+    cameras: dict[str, str] = {}
     names = ("train_list_start0", f"test_{number}_id_query", f"test_{number}_id")
     if not (lists / f"{names[0]}.txt").is_file():
         names = ("train_list", f"test_{number}_query", f"test_{number}")
@@ -71,6 +71,5 @@ def _listed(folder: Path, file: Path, cameras: dict[str, str]) -> list[Sample]:
         )
     paths = _lists.pictures(file, folder / "images", [f"{name}.jpg" for name, _, _ in rows])
     return sorted(
-        Sample(path, int(pid), int(camid))
-        for path, (_, pid, _), camid in zip(paths, rows, camids, strict=True)
+        Sample(path, int(pid), int(camid)) for path, (_, pid, _), camid in zip(paths, rows, camids, strict=True)
     )
