@@ -63,16 +63,16 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
                         f"{path}: row {name} scores {row['OF']}, which trains nothing; there are {', '.join(trained)}"
                     )
                 weights = root / row["OF"] / f"seed{seed}" / "model_final.pth"
-                command = ("test_net.py", "--weights", str(weights), "--output", str(folder))
-                words = [*_words(row.get("SET", {})), *overrides, "TEST.CACHE", "False"]
+                words = ["test_net.py", "--weights", str(weights), "--output", str(folder)]
+                words += [*_words(row.get("SET", {})), *overrides, "TEST.CACHE", "False"]
             else:
                 recipe = os.path.normpath(path.parent / row.get("CONFIG", study.get("CONFIG", "")))
-                command = ("train_net.py", "--config", recipe, "--resume")
-                words = [*_words({**study.get("SET", {}), **row.get("SET", {})}), *overrides]
-                words += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
-                config.load(recipe, words)
+                settings = [*_words({**study.get("SET", {}), **row.get("SET", {})}), *overrides]
+                settings += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
+                config.load(recipe, settings)
+                words = ["train_net.py", "--config", recipe, "--resume", *settings]
             done = "results.jsonl" if "OF" in row else "model_final.pth"
-            jobs.append(Job(name, seed, folder, (*command, *words), done, trains="OF" not in row))
+            jobs.append(Job(name, seed, folder, tuple(words), done, trains="OF" not in row))
     return jobs
 
 
