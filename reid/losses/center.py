@@ -15,9 +15,9 @@ class Center(ClassLoss):
     It separates no classes: train it beside a loss that does, at a small WEIGHT.
 
     Source:  Wen et al. 2016, eq. 2. Deviations: the mean over the batch, not the sum. The centres are weights that the
-             optimiser moves along this loss's gradient, at LR_FACTOR times its rate (with WEIGHT_DECAY 0, which would
-             draw them to the origin); the paper moves a centre, whatever its WEIGHT, by α = 0.5 of (the sum of its gaps to the n
-             embeddings of its class) / (1 + n), eq. 4.
+             optimiser moves along this loss's gradient, at LR_FACTOR times its rate (with WEIGHT_DECAY 0: decay draws
+             them to the origin). The paper moves each, whatever the loss weighs, by a share of the sum of its gaps to
+             the n embeddings of its class over 1 + n, eq. 4.
     """
 
     def __init__(self, num_classes: int, dim: int):
