@@ -75,3 +75,46 @@ def test_similarity_is_float32_under_autocast():
 def test_rows_without_a_class_each_are_refused():
     with pytest.raises(ValueError, match=r"found embeddings \(4, 4\) and 3 classes"):
         Pairs.within(ROWS, CLASSES[:3])
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.2, torch.tensor([[0.0], [9.0], [0.1], [0.7]], dtype=torch.float64)])
+def test_near_keeps_positives_and_what_some_anchor_has_within_reach(distance):
+    generator = torch.Generator().manual_seed(0)
+    rows, far = torch.randn(4, 4, generator=generator, dtype=torch.float64), torch.full((30, 4), 50.0)
+    remembered = Refs(far.double(), torch.tensor([1, 7, 8, 9, 9, 9] * 5), *torch.zeros(2, 30, dtype=torch.int64))
+    pairs = Pairs.within(rows, CLASSES, memory=remembered)
+    near = pairs.near(distance)
+    kept = (torch.cdist(rows, pairs.refs) <= distance).any(dim=0) | pairs.positive.any(dim=0)
+    assert 0 < int(kept.sum()) < len(kept)
+    assert torch.equal(near.refs, pairs.refs[kept])
+    for name in ("positive", "negative"):
+        assert torch.equal(getattr(near, name), getattr(pairs, name)[:, kept])
+    for name in ("ref_classes", "ref_domains", "ref_indices"):
+        assert torch.equal(getattr(near, name), getattr(pairs, name)[kept])
+    assert torch.allclose(near.similarity(), pairs.similarity()[:, kept])
+
+
+def test_near_leaves_pairs_alone_where_most_are_near():
+    pairs = Pairs.within(ROWS, CLASSES)
+    assert pairs.near(9.0) is pairs
+
+
+def test_memory_is_compared_with_in_place():
+    remembered = memory([0, 1], [0, 0])
+    pairs = Pairs.within(ROWS, CLASSES, memory=remembered)
+    assert pairs.blocks[0] is ROWS
+    assert pairs.blocks[1] is remembered.embeddings
+
+
+def test_anchors_are_complete_with_both_kinds_of_pair_and_paired_with_one():
+    pairs = Pairs.between(ROWS, CLASSES, ROWS[:1], CLASSES[:1])
+    assert pairs.complete.tolist() == [False] * 4
+    assert pairs.paired.tolist() == [True] * 4
+    within = Pairs.within(ROWS, CLASSES)
+    assert within.complete.tolist() == [True, True, False, False]
+    assert Pairs.within(ROWS, CLASSES, torch.arange(4), negatives_within_domain=True).paired.tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -43,12 +43,24 @@ class Triplet(PairLoss):
         self.normalize = distance == "cosine"
 
     def forward(self, pairs: Pairs) -> Tensor:
-        distances = 1 - pairs.similarity() if self.normalize else pairs.distances()  # (B, N)
         if self.mining == "hard":
-            return self._hardest(distances, pairs)
+            return self._hardest(self._distances(pairs), pairs)
+        pairs = self._in_reach(pairs)
+        distances = self._distances(pairs)  # (B, n)
         pulls, pushes = active(distances.detach(), self.margin, pairs, semi_hard=self.mining == "semi_hard")
         triplets = pushes.sum()
         return (((pulls - pushes) * distances).sum() + self.margin * triplets) / triplets.clamp_min(1)
+
+    def _distances(self, pairs: Pairs) -> Tensor:
+        return 1 - pairs.similarity() if self.normalize else pairs.distances()
+
+    @torch.no_grad()
+    def _in_reach(self, pairs: Pairs) -> Pairs:
+        """Without the references that are in no triplet of a loss above 0: farther than all positives and the margin."""
+        positives = pairs.columns(pairs.positive.amax(dim=0))
+        distances = self._distances(positives).masked_fill(~positives.positive, 0)  # (B, p)
+        reach = F.pad(distances, (0, 1)).amax(dim=1, keepdim=True) + self.margin  # a column more: p may be 0
+        return pairs.near((2 * reach).sqrt() if self.normalize else reach)  # 1 - s is half the squared distance
 
     def _hardest(self, distances: Tensor, pairs: Pairs) -> Tensor:
         farthest = distances.masked_fill(~pairs.positive, -torch.inf).amax(dim=1)

@@ -35,6 +35,7 @@ class Baseline(Method):
     """
 
     encoder: Encoder
+    unusable: Tensor
 
     def __init__(
         self,
@@ -58,6 +59,9 @@ class Baseline(Method):
         self.classes = classes
         self.class_distances = class_distances
         self.memory = memory
+        self.pair_terms = [term.name for term in losses if isinstance(term.loss, PairLoss)]
+        # Of each pair loss, the batches so far without an anchor it can use, in which it was 0.
+        self.register_buffer("unusable", torch.zeros(len(self.pair_terms), dtype=torch.int64))
         remembered = {term.feature for term in losses if isinstance(term.loss, PairLoss)} if memory else set()
         if memory and not remembered:
             raise ValueError("MEMORY.SIZE is set and no loss is a pair loss; add one to LOSSES, or set MEMORY.SIZE 0")
@@ -73,24 +77,37 @@ class Baseline(Method):
     def training_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         features = dict(zip(FEATURES, self.encoder(batch.images), strict=True))
         losses: dict[str, Tensor] = {}
+        usable: list[Tensor] = []
         for term in self.terms:
             if isinstance(term.loss, PairLoss):
-                losses |= self._pair_losses(term, term.loss, features[term.feature], batch)
+                found = self._pairs(term, term.loss, features[term.feature], batch)
+                losses |= {name: weight * term.loss(pairs) for name, (weight, pairs) in found.items()}
+                usable.append(torch.stack([term.loss.usable(pairs).any() for _, pairs in found.values()]).any())
             else:
                 losses[term.name] = term.weight * term.loss(features["after"], batch.classes)
-        return losses, self._fresh(features, batch)
+        fresh = self._fresh(features, batch)
+        return losses, fresh | ({"unusable": ~torch.stack(usable)[None]} if usable else {})
 
     def monitor(self, fresh: dict[str, Tensor]) -> dict[str, float]:
         """Feature drift, for free: how far samples that come round again have moved from what the queues hold of them.
 
-        Their pictures are augmented anew, so this is drift and augmentation together.
+        Their pictures are augmented anew, so this is drift and augmentation together. And of each pair loss, once there
+        is one, the batches of the whole run in which no anchor had the pairs it needs.
         """
-        found = {name: queue.drift(fresh[name], fresh["indices"]) for name, queue in self.queues.items() if fresh}
-        return {f"memory_{key}_{name}": value for name, values in found.items() for key, value in values.items()}
+        found = {
+            name: queue.drift(fresh[name], fresh["indices"]) for name, queue in self.queues.items() if name in fresh
+        }
+        seen = {f"memory_{key}_{name}": value for name, values in found.items() for key, value in values.items()}
+        if "unusable" in fresh:
+            counts = (self.unusable + fresh["unusable"].sum(dim=0)).tolist()
+            seen |= {f"unusable_{name}": float(n) for name, n in zip(self.pair_terms, counts, strict=True) if n}
+        return seen
 
     def remember(self, fresh: dict[str, Tensor]) -> None:
         for term in self.terms:
             term.loss.after_step()
+        if "unusable" in fresh:
+            self.unusable += fresh["unusable"].sum(dim=0)
         for name, queue in self.queues.items():
             if name in fresh:
                 queue.push(fresh[name], fresh["classes"], fresh["domains"], fresh["indices"])
@@ -131,19 +148,16 @@ class Baseline(Method):
             groups.append({"name": term.name, "params": _trainable(term.loss), "lr_factor": term.lr_factor, **decay})
         return [group for group in groups if group["params"]]
 
-    def _pair_losses(self, term: Term, loss: PairLoss, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _pairs(self, term: Term, loss: PairLoss, embeddings: Tensor, batch: Batch) -> dict[str, tuple[float, Pairs]]:
+        """What a pair loss is taken over: weight and pairs, by the name of the loss that comes of them."""
         if loss.normalize:
             embeddings = F.normalize(embeddings)
         labels = (batch.classes, batch.domains, batch.indices)
         within = self.negatives_within_domain
         refs = self._remembered(term.feature, loss.normalize, batch.step)
-        if self.memory is None or refs is None:
-            pairs = Pairs.within(embeddings, *labels, negatives_within_domain=within)
-            return {term.name: term.weight * loss(pairs)}
-        if self.memory.mode == "joint":
+        if self.memory is None or refs is None or self.memory.mode == "joint":
             pairs = Pairs.within(embeddings, *labels, memory=refs, negatives_within_domain=within)
-            return {term.name: term.weight * loss(pairs)}
-        pairs = Pairs.within(embeddings, *labels, negatives_within_domain=within)
+            return {term.name: (term.weight, pairs)}
         against = Pairs.between(
             embeddings,
             batch.classes,
@@ -156,8 +170,8 @@ class Baseline(Method):
             negatives_within_domain=within,
         )
         return {
-            term.name: term.weight * loss(pairs),
-            f"{term.name}_memory": term.weight * self.memory.weight * loss(against),
+            term.name: (term.weight, Pairs.within(embeddings, *labels, negatives_within_domain=within)),
+            f"{term.name}_memory": (term.weight * self.memory.weight, against),
         }
 
     def _remembered(self, feature: str, normalize: bool, step: int) -> Refs | None:

@@ -1,9 +1,10 @@
-"""Batch-hard triplet against a loop over the paper's equation, and against an independent library."""
+"""Triplets, hardest, semi-hard and all, against loops over the definitions, and against an independent library."""
 
 import math
 
 import pytest
 import torch
+from pair_cases import KINDS, Case, gives_zero
 from pytorch_metric_learning import distances, losses, miners, reducers
 from torch.nn import functional as F
 
@@ -66,13 +67,42 @@ def test_value_equals_pytorch_metric_learning():
     assert Triplet(margin=0.3)(Pairs.within(x, classes)).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
+def every_triplet(case, margin, distance, semi_hard):
+    terms = []
+    for i in range(12):
+        for p in case.positives[i]:
+            for n in case.negatives[i]:
+                near, far = (case.d[i][j] if distance == "euclidean" else 1 - case.s[i][j] for j in (p, n))
+                if near - far + margin > 0 and (far > near or not semi_hard):
+                    terms.append(near - far + margin)
+    return sum(terms) / len(terms)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("mining", ["all", "semi_hard"])
+@pytest.mark.parametrize("margin", [0.05, 0.4, 3.0])
+def test_every_triplet_equals_the_slow_loop(kind, distance, mining, margin):
+    case = Case(kind, unit=distance == "cosine")
+    case.check(Triplet(margin, distance, mining), every_triplet(case, margin, distance, mining == "semi_hard"))
+
+
+@pytest.mark.parametrize("mining", ["all", "semi_hard"])
+def test_every_triplet_equals_pytorch_metric_learning(mining):
+    case = Case("batch", 1)
+    mined = miners.TripletMarginMiner(0.2, "semihard")(case.x, case.classes) if mining == "semi_hard" else None
+    case.check(Triplet(0.2, mining=mining), losses.TripletMarginLoss(0.2)(case.x, case.classes, mined))
+
+
+@pytest.mark.parametrize("mining", ["hard", "all", "semi_hard"])
 @pytest.mark.parametrize("classes", [[0, 0, 0], [0, 1, 2]])
-def test_batch_without_a_triplet_gives_zero_with_gradient_zero(classes):
-    x = torch.randn(3, 4, requires_grad=True)
-    loss = Triplet()(Pairs.within(x, torch.tensor(classes)))
-    loss.backward()
-    assert loss.item() == 0
-    assert torch.equal(x.grad, torch.zeros_like(x))
+def test_batch_without_a_triplet_gives_zero_with_gradient_zero(classes, mining):
+    assert gives_zero(Triplet(mining=mining), classes)
+
+
+def test_soft_margin_is_for_the_hardest_alone():
+    with pytest.raises(ValueError, match=r"MARGIN is 0.0: the soft margin is for MINING hard; all needs one above 0"):
+        Triplet(0.0, mining="all")
 
 
 def test_collapsed_embeddings_give_the_margin_and_a_finite_gradient():

@@ -1,5 +1,7 @@
 """The baseline: losses by name, a memory read before it is written, gradients everywhere, two metrics."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -37,7 +39,7 @@ def test_losses_are_weighted_and_named_and_their_sum_reaches_every_parameter():
     method = make()
     losses, fresh = method.training_losses(batch())
     assert list(losses) == ["softmax", "triplet", "circle"]
-    assert fresh == {}
+    assert list(fresh) == ["unusable"]
     sum(losses.values()).backward()
     grouped = [p for group in method.param_groups() for p in group["params"]]
     assert len(grouped) == len({id(p) for p in grouped})
@@ -76,6 +78,22 @@ def test_every_loss_learns_that_a_step_was_taken_and_not_before():
     assert loss.steps == 1
 
 
+@pytest.mark.parametrize("memory", [None, CrossBatch(size=16), CrossBatch(size=16, mode="joint")])
+def test_batches_without_a_usable_anchor_are_counted_once_they_are_trained_on(memory):
+    method = make(memory)
+    alike = dataclasses.replace(batch(), classes=torch.zeros(8, dtype=torch.int64))  # no negatives
+    losses, fresh = method.training_losses(alike)
+    assert losses["triplet"].item() == losses["circle"].item() == 0
+    assert method.monitor(fresh) == {"unusable_triplet": 1, "unusable_circle": 1}
+    assert method.unusable.tolist() == [0, 0]
+    method.remember(fresh)
+    assert method.unusable.tolist() == [1, 1]
+    method.remember(method.training_losses(batch())[1])
+    assert method.unusable.tolist() == [1, 1]
+    _, fresh = method.training_losses(alike)  # the memory has negatives for it
+    assert bool(fresh["unusable"].all()) == (memory is None)
+
+
 def test_separate_memory_adds_the_loss_against_the_queue():
     method = make(CrossBatch(size=16, weight=2.0))
     assert "triplet_memory" not in method.training_losses(batch(0))[0]
@@ -102,7 +120,7 @@ def test_nothing_is_kept_or_used_before_the_start_step():
     method = make(CrossBatch(size=16, start_step=2))
     for step in range(4):
         losses, fresh = method.training_losses(batch(step))
-        assert bool(fresh) == (step >= 2)
+        assert ("before" in fresh) == (step >= 2)
         assert ("triplet_memory" in losses) == (step >= 3)  # at step 2 the queue is still empty
         method.remember(fresh)
 

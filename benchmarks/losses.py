@@ -1,0 +1,153 @@
+"""Pair losses, one step forward and backward on one thread, 512 dimensions: against a cross-batch memory, and in a batch.
+
+Peer: pytorch-metric-learning with the settings that give the same loss, which the line above each row shows by the value
+and by the norm of the gradient with respect to the batch. Its CrossBatchMemory enqueues the batch and compares it with
+the whole memory; ours is MODE joint over as many columns, the batch's and then the older ones. The peer's memory passes no
+gradient to the batch's own rows, so here that of ours is cut as well. Both normalise the batch and push it each step.
+
+Embeddings: classes of 5 images in the memory, 4 a class in the batch, similarity 0.75 within a class, 0.45 in one of 200
+groups of alike classes, 0 elsewhere. They are those of a trained encoder: a dozen negatives of an anchor of the largest
+case are more similar than 0.5. Losses that leave out far negatives (contrastive, triplets) gain from that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import _bench
+import torch
+from pytorch_metric_learning import distances, losses, miners
+from torch import Tensor
+from torch.nn import functional as F
+
+from reid.losses import PairLoss
+from reid.losses.circle import Circle
+from reid.losses.contrastive import Contrastive
+from reid.losses.multi_similarity import MultiSimilarity
+from reid.losses.triplet import Triplet
+from reid.memory import EmbeddingQueue
+from reid.pairs import Pairs
+
+DIM = 512
+
+
+class Step(NamedTuple):
+    """What a step gave: the loss, and the norm of its gradient with respect to the batch."""
+
+    value: float
+    norm: float
+
+
+def step(loss: Callable[[Tensor], Tensor], batch: Tensor) -> Step:
+    batch.grad = None
+    value = loss(batch)
+    value.backward()
+    assert batch.grad is not None
+    return Step(value.item(), batch.grad.norm().item())
+
+
+def embeddings(classes: Tensor, groups: Tensor, centres: Tensor, generator: torch.Generator) -> Tensor:
+    """(N, DIM): shares of a group's direction, a class's and a picture's own, which are nearly at right angles."""
+    own = F.normalize(torch.randn(len(classes), DIM, generator=generator))
+    return 0.45**0.5 * groups[classes % len(groups)] + 0.3**0.5 * centres[classes] + 0.25**0.5 * own
+
+
+def prepare(
+    ours: Callable[[], PairLoss], peer: Callable[[], torch.nn.Module], num_anchors: int, size: int = 0
+) -> tuple[Callable[[], Step], Callable[[], Step]]:
+    """size: columns, the batch's included; 0 for the batch alone."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    num_classes = max(size // 5, num_anchors)
+    groups, centres = (F.normalize(torch.randn(n, DIM, generator=generator)) for n in (200, num_classes))
+    classes = torch.arange(num_anchors // 4).repeat_interleave(4)
+    batch = embeddings(classes, groups, centres, generator).requires_grad_(True)
+    if not size:
+        loss, other = ours(), peer()
+        return (
+            partial(step, lambda x: loss(Pairs.within(F.normalize(x), classes)), batch),
+            partial(step, lambda x: other(x, classes), batch),
+        )
+    older = torch.randint(num_classes, (size - num_anchors,), generator=generator)
+    rows = F.normalize(embeddings(older, groups, centres, generator))
+    return (
+        partial(step, behind_queue(ours(), classes, rows, older), batch),
+        partial(step, behind_peer(peer(), classes, rows, older), batch.detach().clone().requires_grad_(True)),
+    )
+
+
+def behind_queue(loss: PairLoss, classes: Tensor, rows: Tensor, older: Tensor) -> Callable[[Tensor], Tensor]:
+    queue = EmbeddingQueue(len(rows) + len(classes), DIM)
+    queue.push(rows, older, *torch.zeros(2, len(rows), dtype=torch.int64))
+
+    def forward(batch: Tensor) -> Tensor:
+        queue.position = queue.filled = len(rows)  # the same step again
+        unit = F.normalize(batch)
+        pairs = Pairs.within(unit, classes, memory=queue.refs(normalize=True))
+        value = loss(dataclasses.replace(pairs, blocks=(unit.detach(), pairs.blocks[1])))
+        queue.push(batch, classes, classes, classes)
+        return value
+
+    return forward
+
+
+def behind_peer(loss: torch.nn.Module, classes: Tensor, rows: Tensor, older: Tensor) -> Callable[[Tensor], Tensor]:
+    memory = losses.CrossBatchMemory(loss, DIM, memory_size=len(rows) + len(classes))
+    memory.add_to_memory(rows, older, len(rows))
+
+    def forward(batch: Tensor) -> Tensor:
+        memory.queue_idx = len(rows)  # the same step again
+        return memory(batch, classes)
+
+    return forward
+
+
+class Mined(torch.nn.Module):
+    """The peer's multi-similarity loss behind its miner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss, self.miner = losses.MultiSimilarityLoss(), miners.MultiSimilarityMiner()
+
+    def forward(self, batch: Tensor, classes: Tensor) -> Tensor:
+        return self.loss(batch, classes, self.miner(batch, classes))
+
+
+def same(ours: object, peer: object) -> bool:
+    """Value and gradient norm equal to 1e-4 of the peer's; shows both."""
+    assert isinstance(ours, Step)
+    assert isinstance(peer, Step)
+    print(f"  value {ours.value:.6f} and {peer.value:.6f}, gradient norm {ours.norm:.6f} and {peer.norm:.6f}")
+    return all(abs(a - b) <= 1e-4 * abs(b) for a, b in zip(ours, peer, strict=True))
+
+
+CONTRASTIVE = (partial(Contrastive, "mean", 1.0), losses.ContrastiveLoss)
+MULTI_SIMILARITY = (partial(MultiSimilarity, mining=False), losses.MultiSimilarityLoss)
+MINED = (MultiSimilarity, Mined)
+CIRCLE = (partial(Circle, 0.25, 128.0), partial(losses.CircleLoss, m=0.25, gamma=128))
+TRIPLETS = (partial(Triplet, 0.05, mining="all"), partial(losses.TripletMarginLoss, 0.05))
+COSINE = (
+    partial(Triplet, 0.1, "cosine", "all"),
+    partial(losses.TripletMarginLoss, 0.1, distance=distances.CosineSimilarity()),
+)
+
+CASES = [
+    _bench.Case("contrastive-64x8192", "PML + CrossBatchMemory", partial(prepare, *CONTRASTIVE, 64, 8192), same, 15),
+    _bench.Case("contrastive-128x60000", "PML + CrossBatchMemory", partial(prepare, *CONTRASTIVE, 128, 60000), same),
+    _bench.Case("multisim-128x60000", "PML + CrossBatchMemory", partial(prepare, *MULTI_SIMILARITY, 128, 60000), same),
+    _bench.Case("circle-64x60000", "PML + CrossBatchMemory", partial(prepare, *CIRCLE, 64, 60000), same),
+    _bench.Case("triplets-64x8192", "PML + CrossBatchMemory", partial(prepare, *TRIPLETS, 64, 8192), same),
+    _bench.Case("triplets-64x60000", "PML + CrossBatchMemory", partial(prepare, *TRIPLETS, 64, 60000), same, 1),
+    _bench.Case("contrastive-64", "PML", partial(prepare, *CONTRASTIVE, 64), same, 101),
+    _bench.Case("multisim-64", "PML", partial(prepare, *MULTI_SIMILARITY, 64), same, 101),
+    _bench.Case("multisim-mined-64", "PML", partial(prepare, *MINED, 64), same, 101),
+    _bench.Case("circle-64", "PML", partial(prepare, *CIRCLE, 64), same, 101),
+    _bench.Case("triplets-64", "PML", partial(prepare, *TRIPLETS, 64), same, 101),
+    _bench.Case("triplets-cosine-64", "PML", partial(prepare, *COSINE, 64), same, 101),
+]
+
+if __name__ == "__main__":
+    _bench.main(CASES, __doc__ or "")
