@@ -113,6 +113,7 @@ def defaults() -> CfgNode:
     c.TEST.HOLD_OUT = 0.1  # share of each source's identities kept apart by source_val
     c.TEST.BATCH_SIZE = 128
     c.TEST.CAMERA_RULE = True  # a gallery picture of the query's own camera is junk; False: it counts like any other
+    c.TEST.FROZEN = []  # keys that belong to the protocol, such as [MODEL, INPUT]: rows that differ there share no table
     c.TEST.FLIP = False  # average the embeddings of a picture and its mirror image
     c.TEST.RERANK = False  # also score with k-reciprocal re-ranking
     c.TEST.QUERY_EXPANSION = 0  # also score with each query averaged with so many pictures it finds first; 0: not
@@ -158,6 +159,22 @@ def differences(one: CfgNode, other: CfgNode) -> dict[str, tuple[Any, Any]]:
     """{dotted key: (value in one, value in other)} where they differ in more than what is MOVABLE."""
     a, b = _leaves(_plain(one)), _leaves(_plain(other))
     return {k: (a.get(k), b.get(k)) for k in sorted((a.keys() | b.keys()) - MOVABLE) if a.get(k) != b.get(k)}
+
+
+def values(cfg: CfgNode, keys: Sequence[str]) -> dict[str, Any]:
+    """{dotted key: value} of keys and whole blocks; of a path its last part, which is the same on every machine.
+
+    Raises ValueError for an unknown key.
+    """
+    named: dict[str, Any] = {}
+    for key in keys:
+        node: Any = cfg
+        for name in key.split("."):
+            if not isinstance(node, dict) or name not in node:
+                raise _unknown(key)
+            node = node[name]
+        named[key] = _plain(node)
+    return {k: v.rpartition("/")[2] if isinstance(v, str) else v for k, v in _leaves(named).items()}
 
 
 def coerce(value: Any, default: Any, key: str) -> Any:

@@ -55,7 +55,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     device = runtime.device(cfg.DEVICE)
     look = partial(_embed, cfg, method, device)
     drift = objects.drift(cfg, train_set.samples, look)
-    rules = protocol.describe(source_sets, targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
+    rules = _rules(cfg, source_sets, targets)
     notes = _notes(source_sets)
     scorer = _Scorer(cfg, method, targets, validation, run, rules, notes, device, keep=bool(cfg.TEST.CACHE))
 
@@ -123,7 +123,7 @@ def score(
     if not cfg.DATASETS.TARGETS:
         raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
     targets = objects.targets(cfg)
-    rules = protocol.describe([], targets, flip=cfg.TEST.FLIP, selection=cfg.TEST.SELECT)
+    rules = _rules(cfg, [], targets)
     runtime.seed(cfg.SEED)
     if content is None:
         source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES) if cfg.LOSSES else []
@@ -274,6 +274,12 @@ def _check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) 
 
 def _notes(datasets: Sequence[Dataset]) -> list[str]:
     return [note for dataset in datasets for note in dataset.notes]
+
+
+def _rules(cfg: CfgNode, source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> dict[str, Any]:
+    """The protocol, with whatever TEST.FROZEN adds to it."""
+    about = {"flip": cfg.TEST.FLIP, "selection": cfg.TEST.SELECT}
+    return protocol.describe(source_sets, targets, **about, **config.values(cfg, cfg.TEST.FROZEN))
 
 
 def _told(rules: dict[str, Any]) -> list[str]:

@@ -237,6 +237,15 @@ def test_notes_of_the_data_are_in_every_row_they_concern(cfg, tmp_path, monkeypa
     assert "trained on: source_b is withdrawn" in (tmp_path / "run" / "test" / "log.txt").read_text()
 
 
+def test_what_is_frozen_belongs_to_the_protocol_in_training_and_in_scoring(cfg, tmp_path):
+    frozen = ["TEST.FROZEN", "[MODEL.DIM, INPUT]", "SOLVER.MAX_STEPS", "1"]
+    rows = runs.train(cfg(*frozen))
+    assert "MODEL.DIM: 0" in rows[-1]["protocol"]
+    assert runs.score(None, tmp_path / "run" / "model_final.pth")[0]["fingerprint"] == rows[0]["fingerprint"]
+    others = [runs.train(cfg(*frozen, *more, folder=more[0]))[0] for more in (("MODEL.DIM", "8"), ("SOLVER.LR", "0.1"))]
+    assert [row["fingerprint"] == rows[0]["fingerprint"] for row in others] == [False, True]
+
+
 def test_protocol_in_words_is_in_the_log_and_with_the_means(cfg, tmp_path):
     rows = runs.train(cfg("SOLVER.MAX_STEPS", "2"))
     (words,) = [row["protocol"] for row in rows if row["kind"] == "mean"]

@@ -104,6 +104,16 @@ def test_retrieval_fair_bases_differ_in_nothing_a_method_could_gain_by():
     assert not [key for key in changed if not any(key == k or key.startswith(f"{k}.") for k in free)]
     for cfg in (one, other):
         assert cfg.TEST.SELECT == "source_val"
+        # All but the loss and its rate is hashed into the protocol, so a table with anything else changed is refused.
+        frozen = config.values(cfg, cfg.TEST.FROZEN)
+        assert {
+            "MODEL.DIM",
+            "MODEL.POOLING",
+            "INPUT.SIZE",
+            "SAMPLER.NUM_INSTANCES",
+            "SOLVER.MAX_STEPS",
+        } <= frozen.keys()
+        assert not {key for key in frozen if key.startswith(("LOSSES", "SOLVER.LR"))}
         assert cfg.DATASETS.SOURCES == cfg.DATASETS.TARGETS
         assert not cfg.MEMORY.SIZE
 
