@@ -1,0 +1,28 @@
+"""The tables of `docs/losses.md` name every loss there is, with its options and their defaults."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reid.builder import registry
+from reid.losses import PairLoss
+
+PAGE = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
+ROWS = {match[1]: match[0] for match in re.finditer(r"^\| `([a-z_]+)` \|.*$", PAGE, re.MULTILINE)}
+
+
+def test_every_loss_stands_in_the_table_of_its_kind():
+    pair, classes = PAGE.split("| class loss |")
+    for name in registry.names("losses"):
+        assert f"\n| `{name}` |" in (pair if issubclass(registry.find("losses", name), PairLoss) else classes), name
+    assert set(ROWS) == set(registry.names("losses"))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_options_and_defaults_are_those_of_the_code(name):
+    stated = {key: yaml.safe_load(value) for key, value in re.findall(r"`([A-Z_0-9]+) ([^`]+)`", ROWS[name])}
+    options = registry.options(registry.find("losses", name))
+    assert stated == {key: None if p.default is inspect.Parameter.empty else p.default for key, p in options.items()}
