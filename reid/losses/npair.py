@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
-from reid.losses._masked import logsumexp
+from reid.losses._masked import logsumexp, mean
 from reid.pairs import Pairs
 
 
@@ -30,24 +30,22 @@ class NPair(PairLoss):
         self.l2 = l2
 
     def forward(self, pairs: Pairs) -> Tensor:
-        similarity = pairs.similarity()  # (B, N)
-        rows = (_first(pairs.classes) & pairs.positive.any(dim=1)).nonzero().squeeze(1)  # (C,)
+        rows = _first(pairs.classes)
+        rows = rows[pairs.positive[rows].any(dim=1)]  # (C,)
         positive = pairs.positive[rows].int().argmax(dim=1)  # (C,) the first that is True
-        alone = _first(pairs.ref_classes) & ~torch.isin(pairs.ref_classes, pairs.classes)
-        columns = torch.cat([positive, alone.nonzero().squeeze(1)])  # (C + others,)
+        alone = (pairs.classes[:, None] != pairs.ref_classes).all(dim=0).nonzero().squeeze(1)
+        columns = torch.cat([positive, alone[_first(pairs.ref_classes[alone])]])  # (C + others,)
         negative = pairs.negative[rows[:, None], columns]
-        gaps = similarity[rows[:, None], columns] - similarity[rows, positive][:, None]
-        losses = F.softplus(logsumexp(gaps, negative))
+        similarity = pairs.similarity().index_select(0, rows).index_select(1, columns)
+        losses = F.softplus(logsumexp(similarity - similarity.diagonal()[:, None], negative))
         if self.l2:
             anchors, positives = (x.to(losses.dtype) for x in (pairs.anchors[rows], pairs.refs[positive]))
             losses = losses + self.l2 / 2 * (anchors.square() + positives.square()).sum(dim=1)
-        losses = losses[negative.any(dim=1)]
-        return losses.sum() / max(1, len(losses))
+        return mean(losses, negative.any(dim=1))
 
 
 def _first(classes: Tensor) -> Tensor:
-    """(N,) bool: the first row of each class."""
-    where = torch.arange(len(classes), device=classes.device)
-    values, inverse = classes.unique(return_inverse=True)
-    first = where.new_full((len(values),), len(classes)).scatter_reduce(0, inverse, where, "amin")
-    return first[inverse] == where
+    """The first row of each class."""
+    values, of = classes.unique(return_inverse=True)
+    last = classes.new_full((len(values),), len(classes))
+    return last.scatter_reduce(0, of, torch.arange(len(classes), device=classes.device), "amin")
