@@ -20,6 +20,27 @@ def logsumexp(values: Tensor, mask: Tensor) -> Tensor:
     return (most - values.log_softmax(dim=1).gather(1, where))[:, 0]
 
 
+def listed(mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(K,) row, column, and number within the row, 0 and up, of the pairs in `mask` (B, N), row by row."""
+    rows, columns = mask.nonzero(as_tuple=True)
+    counts = rows.bincount(minlength=len(mask))
+    return rows, columns, torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+
+
+def packed(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The values in `mask` (B, N) moved together, (B, P), P those of the fullest row, and which of them are there, (B, P) bool.
+
+    For positives: of a memory's columns they are few, and what follows then costs next to nothing.
+    """
+    rows, columns, slots = listed(mask)
+    width = int(slots.max()) + 1 if len(slots) else 0
+    there = mask.new_zeros(len(mask), width)
+    there[rows, slots] = True
+    together = values.new_zeros(len(mask), width)
+    together[rows, slots] = values[rows, columns]
+    return together, there
+
+
 def mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the values in `mask`, of the same shape; 0 with gradient 0 without any."""
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)

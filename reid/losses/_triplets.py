@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from reid.losses._masked import listed
 from reid.pairs import Pairs
 
 
@@ -21,9 +22,8 @@ def active(
         distances: (B, N). margins: one, or that of each negative, (B, N).
         semi_hard: only triplets whose negative is farther than the positive, d_n > d_p.
     """
-    rows, columns = pairs.positive.nonzero(as_tuple=True)
+    rows, columns, slots = listed(pairs.positive)
     counts = rows.bincount(minlength=len(distances))
-    slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
     near = distances.new_full((len(counts), int(counts.max())), torch.inf)  # (B, P), padded
     near[rows, slots] = distances[rows, columns]
     near, order = near.sort(dim=1)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
-from reid.losses._masked import logsumexp, mean
+from reid.losses._masked import logsumexp, mean, packed
 from reid.pairs import Pairs
 
 
@@ -26,8 +26,8 @@ class Circle(PairLoss):
     def forward(self, pairs: Pairs) -> Tensor:
         similarity = pairs.similarity()  # (B, N)
         m = self.margin
-        fixed = similarity.detach()
-        positive = -self.gamma * (1 + m - fixed).clamp_min(0) * (similarity - (1 - m))
-        negative = self.gamma * (fixed + m).clamp_min(0) * (similarity - m)
-        worst = logsumexp(positive, pairs.positive) + logsumexp(negative, pairs.negative)
+        near, there = packed(similarity, pairs.positive)  # (B, P)
+        positive = -self.gamma * (1 + m - near.detach()).clamp_min(0) * (near - (1 - m))
+        negative = self.gamma * (similarity.detach() + m).clamp_min(0) * (similarity - m)
+        worst = logsumexp(positive, there) + logsumexp(negative, pairs.negative)
         return mean(F.softplus(worst), self.usable(pairs))

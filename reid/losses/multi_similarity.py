@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
-from reid.losses._masked import logsumexp, mean
+from reid.losses._masked import logsumexp, mean, packed
 from reid.pairs import Pairs
 
 
@@ -39,17 +39,14 @@ class MultiSimilarity(PairLoss):
 
     def forward(self, pairs: Pairs) -> Tensor:
         similarity = pairs.similarity()  # (B, N)
-        positive, negative = (
-            self._mined(similarity.detach(), pairs) if self.mining else (pairs.positive, pairs.negative)
-        )
-        scaled = similarity - self.base
-        # softplus(logsumexp) is log(1 + sum), which exp(50 * 0.5) overflows in half precision.
-        pull = F.softplus(logsumexp(-self.alpha * scaled, positive)) / self.alpha
-        push = F.softplus(logsumexp(self.beta * scaled, negative)) / self.beta
+        near, positive = packed(similarity, pairs.positive)  # (B, P)
+        negative = pairs.negative
+        if self.mining:
+            least = F.pad(near.masked_fill(~positive, torch.inf), (0, 1), value=torch.inf).amin(dim=1, keepdim=True)
+            most = similarity.masked_fill(~negative, -torch.inf).amax(dim=1, keepdim=True)
+            positive = positive & (near < most + self.epsilon)
+            negative = negative & (similarity > least - self.epsilon)
+        # softplus(logsumexp) is log(1 + sum), whose exp(50 * 0.5) overflows half precision.
+        pull = F.softplus(logsumexp(-self.alpha * (near - self.base), positive)) / self.alpha
+        push = F.softplus(logsumexp(self.beta * (similarity - self.base), negative)) / self.beta
         return mean(pull + push, self.usable(pairs))
-
-    def _mined(self, similarity: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        least = similarity.masked_fill(~pairs.positive, torch.inf).amin(dim=1, keepdim=True)
-        most = similarity.masked_fill(~pairs.negative, -torch.inf).amax(dim=1, keepdim=True)
-        hard_positive = pairs.positive & (similarity < most + self.epsilon)
-        return hard_positive, pairs.negative & (similarity > least - self.epsilon)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
-from reid.losses._masked import logsumexp, mean
+from reid.losses._masked import logsumexp, mean, packed
 from reid.pairs import Pairs
 
 
@@ -26,5 +26,6 @@ class Unified(PairLoss):
 
     def forward(self, pairs: Pairs) -> Tensor:
         scaled = self.gamma * pairs.similarity()  # (B, N)
-        worst = logsumexp(-scaled, pairs.positive) + logsumexp(scaled, pairs.negative)
+        near, positive = packed(scaled, pairs.positive)  # (B, P)
+        worst = logsumexp(-near, positive) + logsumexp(scaled, pairs.negative)
         return mean(F.softplus(worst + self.gamma * self.margin), self.usable(pairs))
