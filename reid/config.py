@@ -108,7 +108,7 @@ def defaults() -> CfgNode:
     c.SOLVER.CHECKPOINT_STEPS = 0  # besides every epoch, a checkpoint every so many steps; 0: none
 
     c.TEST = CfgNode()
-    c.TEST.EVERY = 0  # score the targets every so many epochs; 0: at the end only
+    c.TEST.EVERY = 0  # score the targets (source_val: what was held out) every so many epochs; 0: at the end only
     c.TEST.SELECT = "last"  # last | source_val (held-out identities of the sources) | oracle (peeks at the targets)
     c.TEST.HOLD_OUT = 0.1  # share of each source's identities kept apart by source_val
     c.TEST.BATCH_SIZE = 128

@@ -191,10 +191,15 @@ class _Scorer:
         )
 
     def __call__(self, step: int) -> float | None:
-        """Scores the targets; returns what checkpoints are chosen by, None where the last one is the result."""
-        self.score_targets(step)
+        """Returns what checkpoints are chosen by, None where the last one is the result.
+
+        Scores the targets, unless held-out identities choose: then the targets are looked at once, after the choice.
+        """
         if self.selection == "source_val":
-            return _mean(self._score(self.validation, step, role={d.name: "source" for d in self.validation}))
+            score = _mean(self._score(self.validation, step, role={d.name: "source" for d in self.validation}))
+            runtime.log.info("step %d: %.1f on what was held out", step, 100 * score)
+            return score
+        self.score_targets(step)
         return _mean(self.rows) if self.selection == "oracle" else None
 
     def score_targets(self, step: int) -> None:

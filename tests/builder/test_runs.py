@@ -205,6 +205,7 @@ def test_source_validation_chooses_the_best_and_scores_the_targets_with_it(cfg, 
     best = checkpoint.load(tmp_path / "run" / "model_best.pth")["progress"]
     assert best["best"] == max(r["mAP"] for r in validation)
     assert {r["step"] for r in rows} == {best["step"]}
+    assert [r["dataset"] for r in results if r["role"] == "target" and r["kind"] == "dataset"] == ["target"], "once"
     assert {r["selection"] for r in rows} == {"source_val"}
     assert sum(map(len, checkpoint.load(tmp_path / "run" / "model_best.pth")["label_map"].values())) == 14
 
