@@ -5,9 +5,9 @@ and by the norm of the gradient with respect to the batch. Its CrossBatchMemory 
 the whole memory; ours is MODE joint over as many columns, the batch's and then the older ones. The peer's memory passes no
 gradient to the batch's own rows, so here that of ours is cut as well. Both normalise the batch and push it each step.
 
-Embeddings: classes of 5 images in the memory, 4 a class in the batch, similarity 0.75 within a class, 0.45 in one of 200
-groups of alike classes, 0 elsewhere. They are those of a trained encoder: a dozen negatives of an anchor of the largest
-case are more similar than 0.5. Losses that leave out far negatives (contrastive, triplets) gain from that.
+Embeddings as of a trained encoder: 4 images a class in the batch and 5 in the memory, of similarity 0.75 within a class,
+0.45 within a group of alike classes (200 groups, 4 for a batch alone), 0 elsewhere. Losses that leave out far negatives
+(contrastive, triplets) gain from that; `triplets-near` is triplets where nothing is far.
 """
 
 from __future__ import annotations
@@ -56,13 +56,17 @@ def embeddings(classes: Tensor, groups: Tensor, centres: Tensor, generator: torc
 
 
 def prepare(
-    ours: Callable[[], PairLoss], peer: Callable[[], torch.nn.Module], num_anchors: int, size: int = 0
+    ours: Callable[[], PairLoss],
+    peer: Callable[[], torch.nn.Module],
+    num_anchors: int,
+    size: int = 0,
 ) -> tuple[Callable[[], Step], Callable[[], Step]]:
     """size: columns, the batch's included; 0 for the batch alone."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     num_classes = max(size // 5, num_anchors)
-    groups, centres = (F.normalize(torch.randn(n, DIM, generator=generator)) for n in (200, num_classes))
+    shapes = ((200 if size else 4, DIM), (num_classes, DIM))
+    groups, centres = (F.normalize(torch.randn(shape, generator=generator)) for shape in shapes)
     classes = torch.arange(num_anchors // 4).repeat_interleave(4)
     batch = embeddings(classes, groups, centres, generator).requires_grad_(True)
     if not size:
@@ -84,12 +88,11 @@ def behind_queue(loss: PairLoss, classes: Tensor, rows: Tensor, older: Tensor) -
     queue.push(rows, older, *torch.zeros(2, len(rows), dtype=torch.int64))
 
     def forward(batch: Tensor) -> Tensor:
-        queue.position = queue.filled = len(rows)  # the same step again
+        queue.push(batch, classes, classes, classes)
+        queue.position = queue.filled = len(rows)  # as before the push: the same step again
         unit = F.normalize(batch)
         pairs = Pairs.within(unit, classes, memory=queue.refs(normalize=True))
-        value = loss(dataclasses.replace(pairs, blocks=(unit.detach(), pairs.blocks[1])))
-        queue.push(batch, classes, classes, classes)
-        return value
+        return loss(dataclasses.replace(pairs, blocks=(unit.detach(), pairs.blocks[1])))
 
     return forward
 
@@ -110,7 +113,7 @@ class Mined(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loss, self.miner = losses.MultiSimilarityLoss(), miners.MultiSimilarityMiner()
+        self.loss, self.miner = losses.MultiSimilarityLoss(), miners.MultiSimilarityMiner(0.3)
 
     def forward(self, batch: Tensor, classes: Tensor) -> Tensor:
         return self.loss(batch, classes, self.miner(batch, classes))
@@ -126,12 +129,13 @@ def same(ours: object, peer: object) -> bool:
 
 CONTRASTIVE = (partial(Contrastive, "mean", 1.0), losses.ContrastiveLoss)
 MULTI_SIMILARITY = (partial(MultiSimilarity, mining=False), losses.MultiSimilarityLoss)
-MINED = (MultiSimilarity, Mined)
+MINED = (partial(MultiSimilarity, epsilon=0.3), Mined)
 CIRCLE = (partial(Circle, 0.25, 128.0), partial(losses.CircleLoss, m=0.25, gamma=128))
-TRIPLETS = (partial(Triplet, 0.05, mining="all"), partial(losses.TripletMarginLoss, 0.05))
+TRIPLETS = (partial(Triplet, 0.3, mining="all"), partial(losses.TripletMarginLoss, 0.3))
+NEAR = (partial(Triplet, 0.8, mining="all"), partial(losses.TripletMarginLoss, 0.8))
 COSINE = (
-    partial(Triplet, 0.1, "cosine", "all"),
-    partial(losses.TripletMarginLoss, 0.1, distance=distances.CosineSimilarity()),
+    partial(Triplet, 0.3, "cosine", "all"),
+    partial(losses.TripletMarginLoss, 0.3, distance=distances.CosineSimilarity()),
 )
 
 CASES = [
@@ -141,6 +145,7 @@ CASES = [
     _bench.Case("circle-64x60000", "PML + CrossBatchMemory", partial(prepare, *CIRCLE, 64, 60000), same),
     _bench.Case("triplets-64x8192", "PML + CrossBatchMemory", partial(prepare, *TRIPLETS, 64, 8192), same),
     _bench.Case("triplets-64x60000", "PML + CrossBatchMemory", partial(prepare, *TRIPLETS, 64, 60000), same, 1),
+    _bench.Case("triplets-near-64x8192", "PML + CrossBatchMemory", partial(prepare, *NEAR, 64, 8192), same),
     _bench.Case("contrastive-64", "PML", partial(prepare, *CONTRASTIVE, 64), same, 101),
     _bench.Case("multisim-64", "PML", partial(prepare, *MULTI_SIMILARITY, 64), same, 101),
     _bench.Case("multisim-mined-64", "PML", partial(prepare, *MINED, 64), same, 101),

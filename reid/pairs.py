@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_ROWS = 1024  # references compared at once where the scores are not kept: they stay in a CPU's cache
+ROWS = 1024  # references compared at once where the scores are not kept: they stay in a CPU's cache
 
 
 class Refs(NamedTuple):
@@ -128,23 +128,26 @@ class Pairs:
             ref_indices=self.ref_indices[kept],
         )
 
-    @torch.no_grad()
     def near(self, distance: float | Tensor) -> Pairs:
         """The same without the references that are no anchor's positive and farther than `distance` from every anchor.
 
         distance: one, or each anchor's own, (B, 1). For losses to which farther negatives are worth nothing, in value and
-        gradient: of a large memory a few columns are left, and the scores of all are never held at once. Where more than
-        half are left, all are: copying them would cost more than it saves.
+        gradient: of a large memory a few columns are left, and the scores of all are never held at once. Few references
+        are left alone, and so are all where more than half are near: copying them would cost more than it saves.
         """
+        if len(self.ref_classes) <= ROWS:
+            return self
+        kept = ~self._beyond(distance) | self.positive.amax(dim=0)  # (N,); what is NaN stays, to be seen
+        return self if 2 * int(kept.sum()) > len(kept) else self.columns(kept)
+
+    @torch.no_grad()
+    def _beyond(self, distance: float | Tensor) -> Tensor:
+        """(N,) bool: the references farther than that from every anchor."""
         anchors = _wide(self.anchors)
         limit = torch.as_tensor(distance, dtype=anchors.dtype, device=anchors.device).square()
-        beyond = []
         with torch.autocast(anchors.device.type, enabled=False):
-            for rows in self.blocks:
-                for part in rows.split(_ROWS):
-                    beyond.append(_squared_distances(anchors, _wide(part)).sub_(limit).amin(dim=0) > 0)
-        kept = ~torch.cat(beyond) | self.positive.amax(dim=0)  # (N,); what is NaN stays, to be seen
-        return self if 2 * int(kept.sum()) > len(kept) else self.columns(kept)
+            parts = (_wide(part) for rows in self.blocks for part in rows.split(ROWS))
+            return torch.cat([_squared_distances(anchors, part).sub_(limit).amin(dim=0) > 0 for part in parts])
 
     @classmethod
     def _between(cls, batch: Refs, sides: list[Refs], negatives_within_domain: bool) -> Pairs:

@@ -80,8 +80,8 @@ def test_rows_without_a_class_each_are_refused():
 @pytest.mark.parametrize("distance", [0.0, 1.2, torch.tensor([[0.0], [9.0], [0.1], [0.7]], dtype=torch.float64)])
 def test_near_keeps_positives_and_what_some_anchor_has_within_reach(distance):
     generator = torch.Generator().manual_seed(0)
-    rows, far = torch.randn(4, 4, generator=generator, dtype=torch.float64), torch.full((30, 4), 50.0)
-    remembered = Refs(far.double(), torch.tensor([1, 7, 8, 9, 9, 9] * 5), *torch.zeros(2, 30, dtype=torch.int64))
+    rows, far = torch.randn(4, 4, generator=generator, dtype=torch.float64), torch.full((1500, 4), 50.0)
+    remembered = Refs(far.double(), torch.tensor([1, 7, 8, 9, 9, 9] * 250), *torch.zeros(2, 1500, dtype=torch.int64))
     pairs = Pairs.within(rows, CLASSES, memory=remembered)
     near = pairs.near(distance)
     kept = (torch.cdist(rows, pairs.refs) <= distance).any(dim=0) | pairs.positive.any(dim=0)
@@ -94,9 +94,10 @@ def test_near_keeps_positives_and_what_some_anchor_has_within_reach(distance):
     assert torch.allclose(near.similarity(), pairs.similarity()[:, kept])
 
 
-def test_near_leaves_pairs_alone_where_most_are_near():
-    pairs = Pairs.within(ROWS, CLASSES)
-    assert pairs.near(9.0) is pairs
+@pytest.mark.parametrize(("rows", "distance"), [(1500, 9.0), (4, 0.0)])
+def test_near_leaves_pairs_alone_where_most_are_near_or_few_are_there(rows, distance):
+    pairs = Pairs.within(torch.eye(rows, 4), torch.arange(rows))
+    assert pairs.near(distance) is pairs
 
 
 def test_memory_is_compared_with_in_place():

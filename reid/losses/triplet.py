@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from reid.losses import PairLoss
 from reid.losses._masked import mean
 from reid.losses._triplets import active
-from reid.pairs import Pairs
+from reid.pairs import ROWS, Pairs
 
 DISTANCES = ("euclidean", "cosine")
 MINING = ("hard", "semi_hard", "all")
@@ -45,7 +45,8 @@ class Triplet(PairLoss):
     def forward(self, pairs: Pairs) -> Tensor:
         if self.mining == "hard":
             return self._hardest(self._distances(pairs), pairs)
-        pairs = self._in_reach(pairs)
+        if len(pairs.ref_classes) > ROWS:
+            pairs = pairs.near(self._reach(pairs))
         distances = self._distances(pairs)  # (B, n)
         pulls, pushes = active(distances.detach(), self.margin, pairs, semi_hard=self.mining == "semi_hard")
         triplets = pushes.sum()
@@ -55,12 +56,12 @@ class Triplet(PairLoss):
         return 1 - pairs.similarity() if self.normalize else pairs.distances()
 
     @torch.no_grad()
-    def _in_reach(self, pairs: Pairs) -> Pairs:
-        """Without the references that are in no triplet of a loss above 0: farther than all positives and the margin."""
+    def _reach(self, pairs: Pairs) -> Tensor:
+        """(B, 1) Euclidean distance from which on a negative is in no triplet of a loss above 0: past all positives."""
         positives = pairs.columns(pairs.positive.amax(dim=0))
         distances = self._distances(positives).masked_fill(~positives.positive, 0)  # (B, p)
         reach = F.pad(distances, (0, 1)).amax(dim=1, keepdim=True) + self.margin  # a column more: p may be 0
-        return pairs.near((2 * reach).sqrt() if self.normalize else reach)  # 1 - s is half the squared distance
+        return (2 * reach).sqrt() if self.normalize else reach  # 1 - s is half the squared distance
 
     def _hardest(self, distances: Tensor, pairs: Pairs) -> Tensor:
         farthest = distances.masked_fill(~pairs.positive, -torch.inf).amax(dim=1)

@@ -77,3 +77,33 @@ def gives_zero(loss, classes):
     value = loss(Pairs.within(F.normalize(x), torch.tensor(classes)))
     value.backward()
     return value.item() == 0 and torch.equal(x.grad, torch.zeros_like(x))
+
+
+def same_without_the_far(loss, monkeypatch):
+    """Against 3,000 rows in two heaps, the loss leaves the far one out, and it changes neither value nor gradient."""
+    generator = torch.Generator().manual_seed(0)
+    heaps = torch.tensor([[10.0, 0, 0, 0], [-10.0, 0, 0, 0]], dtype=torch.float64)
+    x = torch.randn(8, 4, generator=generator, dtype=torch.float64) + heaps[0]
+    memory = torch.randn(3000, 4, generator=generator, dtype=torch.float64) + heaps[(torch.arange(3000) % 5 > 0).long()]
+    labels = torch.randint(4, 600, (3000,), generator=generator)
+    labels[::50] = torch.arange(60) % 4  # in the near heap
+    x.requires_grad_(True)
+    rows, memory = (F.normalize(x), F.normalize(memory)) if loss.normalize else (x, memory)
+    queue = Refs(memory, labels, torch.zeros_like(labels), torch.zeros_like(labels))
+    pairs = Pairs.within(rows, torch.arange(8) // 2, memory=queue)
+    columns = []
+    near = Pairs.near
+
+    def watched(self, distance):
+        columns.append(near(self, distance).positive.shape[1])
+        return near(self, distance)
+
+    monkeypatch.setattr(Pairs, "near", watched)
+    value = loss(pairs)
+    monkeypatch.setattr(Pairs, "near", lambda self, distance: self)
+    whole = loss(pairs)
+    gradients = [torch.autograd.grad(v, x, retain_graph=True)[0] for v in (value, whole)]
+    assert columns[0] < 1500
+    assert whole.item() > 0
+    assert value.item() == pytest.approx(whole.item(), rel=1e-12)
+    assert torch.allclose(*gradients, rtol=1e-10, atol=1e-12)

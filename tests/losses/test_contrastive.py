@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pair_cases import KINDS, Case, gives_zero, one_anchor
+from pair_cases import KINDS, Case, gives_zero, one_anchor, same_without_the_far
 from pytorch_metric_learning import distances, losses, reducers
 
 from reid.losses.contrastive import Contrastive
@@ -65,6 +65,11 @@ def test_gradient_of_xbm_equals_pytorch_metric_learning_and_the_value_but_for_th
 def test_means_equal_pytorch_metric_learning():
     case = Case("batch")
     case.check(Contrastive("mean", 1.0), losses.ContrastiveLoss()(case.x, case.classes))
+
+
+@pytest.mark.parametrize("form", ["xbm", "mean"])
+def test_far_references_are_left_out_and_change_nothing(form, monkeypatch):
+    same_without_the_far(Contrastive(form, 0.6), monkeypatch)
 
 
 def test_worked_example_of_one_anchor():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from pair_cases import KINDS, Case, gives_zero
+from pair_cases import KINDS, Case, gives_zero, same_without_the_far
 from pytorch_metric_learning import distances, losses, miners, reducers
 from torch.nn import functional as F
 
@@ -85,6 +85,12 @@ def every_triplet(case, margin, distance, semi_hard):
 def test_every_triplet_equals_the_slow_loop(kind, distance, mining, margin):
     case = Case(kind, unit=distance == "cosine")
     case.check(Triplet(margin, distance, mining), every_triplet(case, margin, distance, mining == "semi_hard"))
+
+
+@pytest.mark.parametrize("mining", ["all", "semi_hard"])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_far_references_are_left_out_and_change_nothing(mining, distance, monkeypatch):
+    same_without_the_far(Triplet(0.1, distance, mining), monkeypatch)
 
 
 @pytest.mark.parametrize("mining", ["all", "semi_hard"])

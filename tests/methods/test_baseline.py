@@ -8,6 +8,7 @@ import torch
 from reid.data.loader import Batch
 from reid.losses import Term
 from reid.losses.circle import Circle
+from reid.losses.contrastive import Contrastive
 from reid.losses.softmax import Softmax
 from reid.losses.triplet import Triplet
 from reid.memory import CrossBatch
@@ -104,6 +105,32 @@ def test_separate_memory_adds_the_loss_against_the_queue():
     classes = batch().classes
     expected = Triplet()(Pairs.between(features, classes, refs.embeddings, refs.classes))
     assert losses["triplet_memory"].item() == pytest.approx(0.5 * 2.0 * expected.item(), rel=1e-5)
+
+
+def test_terms_of_cross_batch_memory_equal_the_paper():
+    """Contrastive loss: a term of the batch, and one of the batch against what was remembered before it."""
+    torch.manual_seed(0)
+    method = Baseline(Encoder("tiny"), [Term("contrastive", Contrastive(margin=0.9))], CrossBatch(size=6, weight=3.0))
+    remembered = torch.nn.functional.normalize(method.encoder(batch(0).images)[0].detach())[2:]
+    method.remember(method.training_losses(batch(0))[1])
+    losses, _ = method.training_losses(batch(1, seed=1))
+    rows = torch.nn.functional.normalize(method.encoder(batch(1, seed=1).images)[0])
+    labels = batch().classes.tolist()
+
+    def term(refs, ref_labels, *, skip_self):
+        total = 0.0
+        for i in range(8):
+            for j in range(len(refs)):
+                s = (rows[i] @ refs[j]).item()
+                if labels[i] == ref_labels[j]:
+                    total += 0 if skip_self and i == j else 1 - s
+                elif s > 0.9:
+                    total += s
+        return total / 8
+
+    assert losses["contrastive"].item() == pytest.approx(term(rows, labels, skip_self=True), rel=1e-4)
+    expected = 3 * term(remembered, labels[2:], skip_self=False)
+    assert losses["contrastive_memory"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_joint_memory_is_one_loss_over_batch_and_queue():
