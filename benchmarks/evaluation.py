@@ -113,7 +113,7 @@ def full_rerank(query: Tensor, gallery: Tensor) -> np.ndarray:
     """k-reciprocal re-ranking as published, in N x N matrices and a loop over pictures (Zhong et al. 2017)."""
     everybody = torch.cat([query, gallery])
     original = (2 - 2 * everybody @ everybody.T).numpy()
-    original = np.transpose(original / original.max(axis=0))  # turned over as published, and sorted so: 10 s of the time
+    original = np.transpose(original / original.max(axis=0))  # turned over as published: the sort takes longer so
     order = np.argsort(original, axis=1).astype(np.int32)
     num, num_query, half = len(original), len(query), int(np.around(K1 / 2))
 

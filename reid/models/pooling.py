@@ -72,4 +72,6 @@ def build(name: str) -> Pool:
     count = name.removeprefix("strips")
     if name.startswith("strips") and count.isdecimal() and int(count) > 0:
         return Strips(int(count))
-    raise ValueError(f"pooling: found {name!r}, expected avg, max, avg+max, gem or strips with a number, such as strips4")
+    raise ValueError(
+        f"pooling: found {name!r}, expected avg, max, avg+max, gem or strips with a number, such as strips4"
+    )
