@@ -37,7 +37,7 @@ def test_options_are_made_of_the_kind_of_their_default():
             {"NAME": "circle", "GAMA": 1},
             r"losses\.circle: no option GAMA; did you mean GAMMA\?; it takes MARGIN \(0\.25\), GAMMA",
         ),
-        ({"NAME": "circel"}, r"losses: no circel; did you mean circle\?; there are circle, "),
+        ({"NAME": "circel"}, r"losses: no circel; did you mean circle\?; there are a_softmax, "),
         ({"NAME": "circle", "MARGIN": "wide"}, r"losses\.circle\.MARGIN is 'wide'"),
         ({"NAME": "triplet", "DISTANCE": "manhattan"}, r"losses\.triplet: DISTANCE: no manhattan"),
         ({"NAME": "softmax", "NUM_CLASSES": 3}, "no option NUM_CLASSES"),
