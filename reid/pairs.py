@@ -181,7 +181,7 @@ def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
 def _squared_distances(anchors: Tensor, refs: Tensor) -> Tensor:
     """(B, n). By norms, which need no copy of a memory as the squares of its rows do: a tenth of the time."""
     ours, theirs = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (anchors, refs))
-    return (anchors @ refs.T).mul_(-2).add_(theirs).add_(ours[:, None])
+    return (anchors @ refs.T).mul_(-2.0).add_(theirs).add_(ours[:, None])
 
 
 def _refs(embeddings: Tensor, classes: Tensor, domains: Tensor | None, indices: Tensor | None) -> Refs:
