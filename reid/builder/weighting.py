@@ -34,6 +34,9 @@ class _Given(Pairs):
         lengths = self.anchors.square().sum(dim=1)[:, None] + self.refs.square().sum(dim=1)
         return (lengths - 2 * self.given).clamp_min(1e-12).sqrt()
 
+    def columns(self, kept: Tensor) -> Pairs:
+        return dataclasses.replace(super().columns(kept), given=self.given[:, kept])  # type: ignore[call-arg]
+
     def near(self, distance: float | Tensor) -> Pairs:
         """All of them: what is left out for speed has weight 0."""
         return self

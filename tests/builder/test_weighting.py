@@ -8,6 +8,7 @@ from reid.builder import registry, weighting
 from reid.losses import PairLoss
 from reid.losses.binomial import BinomialDeviance
 from reid.losses.multi_similarity import MultiSimilarity
+from reid.losses.triplet import Triplet
 from reid.pairs import Pairs, Refs
 
 PAIR_LOSSES = [name for name in registry.names("losses") if issubclass(registry.find("losses", name), PairLoss)]
@@ -30,6 +31,16 @@ def test_constant_weights_give_the_gradient_of_the_loss(name, kind):
     (expected,) = torch.autograd.grad(loss(pairs), x, retain_graph=True)
     (actual,) = torch.autograd.grad((weighting.weights(loss, pairs) * pairs.similarity()).sum(), x)
     assert expected.abs().max() > 0
+    assert torch.allclose(actual, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_weights_of_all_triplets_over_a_large_memory():
+    x, classes = rows()
+    refs = F.normalize(torch.randn(1300, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    pairs = Pairs.between(F.normalize(x), classes, refs, torch.arange(1300) % 4)
+    loss = Triplet(mining="all", distance="cosine")
+    (expected,) = torch.autograd.grad(loss(pairs), x, retain_graph=True)
+    (actual,) = torch.autograd.grad((weighting.weights(loss, pairs) * pairs.similarity()).sum(), x)
     assert torch.allclose(actual, expected, rtol=1e-6, atol=1e-9)
 
 
