@@ -44,6 +44,15 @@ def test_own_entry_falls_over_the_whole_half_circle():
     assert (entries.diff() < 0).all()
 
 
+@pytest.mark.parametrize("easy", [False, True])
+def test_gradient_is_finite_exactly_on_the_own_row_and_opposite_it(easy):
+    loss = ArcFace(2, 2, easy_margin=easy)
+    loss.weight.data = torch.eye(2)
+    x = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    loss(x, torch.tensor([0, 0])).backward()
+    assert x.grad.isfinite().all()
+
+
 def test_margin_of_half_a_turn_is_refused():
     with pytest.raises(ValueError, match=r"MARGIN is 28\.6; expected radians"):
         ArcFace(2, 2, margin=28.6)
