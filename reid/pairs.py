@@ -105,14 +105,14 @@ class Pairs:
     def similarity(self) -> Tensor:
         """(B, N) inner products, in float32 or wider whatever the autocast: losses scale them by up to 256."""
         with torch.autocast(self.anchors.device.type, enabled=False):
-            anchors = _wide(self.anchors)
-            return _joined([anchors @ _wide(rows).T for rows in self.blocks], dim=1)
+            anchors = wide(self.anchors)
+            return _joined([anchors @ wide(rows).T for rows in self.blocks], dim=1)
 
     def distances(self) -> Tensor:
         """(B, N) Euclidean distances, in float32 or wider; the gradient is 0, not infinite, between duplicates."""
         with torch.autocast(self.anchors.device.type, enabled=False):
-            anchors = _wide(self.anchors)
-            squared = _joined([_squared_distances(anchors, _wide(rows)) for rows in self.blocks], dim=1)
+            anchors = wide(self.anchors)
+            squared = _joined([_squared_distances(anchors, wide(rows)) for rows in self.blocks], dim=1)
         return squared.clamp_min(1e-12).sqrt()
 
     def columns(self, kept: Tensor) -> Pairs:
@@ -143,10 +143,10 @@ class Pairs:
     @torch.no_grad()
     def _beyond(self, distance: float | Tensor) -> Tensor:
         """(N,) bool: the references farther than that from every anchor."""
-        anchors = _wide(self.anchors)
+        anchors = wide(self.anchors)
         limit = torch.as_tensor(distance, dtype=anchors.dtype, device=anchors.device).square()
         with torch.autocast(anchors.device.type, enabled=False):
-            parts = (_wide(part) for rows in self.blocks for part in rows.split(ROWS))
+            parts = (wide(part) for rows in self.blocks for part in rows.split(ROWS))
             return torch.cat([_squared_distances(anchors, part).sub_(limit).amin(dim=0) > 0 for part in parts])
 
     @classmethod
@@ -170,7 +170,8 @@ class Pairs:
         )
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
+    """float32, or float64 where it is so already: half precision is too coarse for what losses do to scores."""
     return x if x.dtype == torch.float64 else x.float()
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import ClassLoss
-from reid.losses._cosine import cosines, directions, on_own, wide
+from reid.losses._cosine import cosines, directions, on_own
+from reid.pairs import wide
 
 
 class ASoftmax(ClassLoss):

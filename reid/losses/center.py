@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.losses import ClassLoss
-from reid.losses._cosine import wide
+from reid.pairs import wide
 
 
 class Center(ClassLoss):

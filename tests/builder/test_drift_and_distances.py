@@ -132,8 +132,11 @@ def test_bad_input_is_one_line_before_a_folder_is_made(cfg, tmp_path, overrides,
 
 def test_no_positives_in_a_batch_are_fine_with_a_memory_or_without_pair_losses(cfg):
     alone = {"SAMPLER": "{NAME: identity, NUM_INSTANCES: 1}", "SOLVER.MAX_STEPS": "1"}
-    runs.train(cfg(alone, "memory"))
-    runs.train(cfg({**alone, "MEMORY.SIZE": "0", "LOSSES": "[softmax]"}, "classes"))
+    for rows in (
+        runs.train(cfg(alone, "memory")),
+        runs.train(cfg({**alone, "MEMORY.SIZE": "0", "LOSSES": "[softmax]"}, "classes")),
+    ):
+        assert {row["step"] for row in rows} == {1}
 
 
 def test_sampler_that_needs_distances_is_refused_where_the_method_measures_none(cfg, monkeypatch):

@@ -121,7 +121,7 @@ def test_vehicleid_draws_are_those_of_the_pictures_not_of_the_list(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def test_lists(tmp_path_factory):
+def full_lists(tmp_path_factory):
     """The three test lists at full size, and a training list that is not."""
     root = tmp_path_factory.mktemp("vehicleid")
     list_trees.full_vehicleid(root, train=100)
@@ -131,16 +131,16 @@ def test_lists(tmp_path_factory):
 @pytest.mark.parametrize(
     ("size", "ids", "images"), [("small", 800, 6_493), ("medium", 1_600, 13_377), ("large", 2_400, 19_777)]
 )
-def test_vehicleid_test_lists_have_the_published_counts(test_lists, monkeypatch, size, ids, images):
+def test_vehicleid_test_lists_have_the_published_counts(full_lists, monkeypatch, size, ids, images):
     monkeypatch.setattr(vehicleid, "COUNTS", {})
-    loaded = vehicleid.load(test_lists, size=size)
+    loaded = vehicleid.load(full_lists, size=size)
     assert loaded.notes == ()
     assert {(len(trial.query), len(trial.gallery)) for trial in loaded.trials} == {(images - ids, ids)}
 
 
-def test_vehicleid_draws_favour_no_picture(test_lists):
+def test_vehicleid_draws_favour_no_picture(full_lists):
     """Of 6,493 pictures of 800 vehicles ten independent draws take about 5,300 different ones."""
-    trials = vehicleid.load(test_lists, check_counts=False).trials
+    trials = vehicleid.load(full_lists, check_counts=False).trials
     galleries = [set(numbers(trial.gallery)) for trial in trials]
     chance = 1 - (1 - 800 / 6_493) ** 10
     assert abs(len(set().union(*galleries)) / 6_493 - chance) < 0.02
