@@ -74,10 +74,10 @@ class Domain:
 _CORNERS = {
     # A windy quay in winter: coats and hats, grey light, few pixels, cameras high up on masts.
     "harbour": Prior(
-        season=0.05, dull=0.78, warm=0.45, vivid=0.45, patterned=0.22, bags=0.30, skirts=0.08, heavy=0.65,
+        season=0.05, dull=0.66, warm=0.45, vivid=0.55, patterned=0.30, bags=0.30, skirts=0.08, heavy=0.65,
         along=0.75, pitch=22, loose=0.30, occluded=0.08, crowd=0.06,
-        tungsten=-0.55, cast=0.05, level=122, contrast=0.80, saturation=0.70, haze=0.13, sun=0.10,
-        blur=0.9, noise=4, quality=62, pixels=72,
+        tungsten=-0.55, cast=0.05, level=122, contrast=0.90, saturation=0.85, haze=0.10, sun=0.10,
+        blur=0.6, noise=4, quality=66, pixels=90,
         street=0.1, park=0.0, hall=0.0, shop=0.0, road=0.35, yard=0.9,
     ),
     # Lawns and paths in summer: bare arms, backpacks, hard sun, sharp cameras at eye level.
@@ -90,10 +90,10 @@ _CORNERS = {
     ),
     # Halls and stairs: office clothes, yellow light, noise, people passing sideways.
     "station": Prior(
-        season=0.40, dull=0.72, warm=0.35, vivid=0.35, patterned=0.25, bags=0.60, skirts=0.15, heavy=0.50,
-        along=0.60, pitch=14, loose=0.40, occluded=0.15, crowd=0.22,
-        tungsten=0.65, cast=0.08, level=98, contrast=1.00, saturation=0.85, haze=0.08, sun=0.0,
-        blur=0.5, noise=9, quality=80, pixels=110,
+        season=0.40, dull=0.64, warm=0.35, vivid=0.45, patterned=0.30, bags=0.60, skirts=0.15, heavy=0.50,
+        along=0.60, pitch=14, loose=0.40, occluded=0.12, crowd=0.16,
+        tungsten=0.65, cast=0.07, level=98, contrast=1.00, saturation=0.95, haze=0.08, sun=0.0,
+        blur=0.5, noise=8, quality=80, pixels=110,
         street=0.0, park=0.0, hall=1.0, shop=0.25, road=0.0, yard=0.0,
     ),
     # A lively shopping street: colours and patterns, skirts, cameras that disagree about colour, coarse JPEG.
@@ -115,15 +115,20 @@ def _mix(**shares: float) -> Prior:
     )
 
 
-_AVENUE = _mix(harbour=3, campus=2, station=2, bazaar=3)
+def _elsewhere(**shares: float) -> Prior:
+    """A mixture before lamps of other colours and cameras of every make, whose colours and tones no source prepares for."""
+    return replace(_mix(**shares), cast=0.15, discord=0.13)
+
+
+_AVENUE = {"harbour": 3, "campus": 2, "station": 2, "bazaar": 3}
 _SOURCES = [Domain(name, "source", prior, cameras=6, ids=250, pictures=12) for name, prior in _CORNERS.items()]
 _OTHERS = [
-    Domain("bridge", "target", _mix(harbour=4, campus=3, station=1, bazaar=2), cameras=6, ids=220, pictures=8),
-    Domain("arcade", "target", _mix(station=4, bazaar=4, campus=1, harbour=1), cameras=6, ids=220, pictures=8),
-    Domain("square", "target", _mix(campus=3, station=3, harbour=2, bazaar=2), cameras=5, ids=220, pictures=8),
-    Domain("avenue", "tuning", _AVENUE, cameras=5, ids=220, pictures=8),
-    # Coloured lamps, and cameras of every make: real places lie outside what was trained on, so here one does.
-    Domain("fair", "tuning", replace(_AVENUE, cast=0.2, discord=0.2), cameras=5, ids=220, pictures=8),
+    Domain("bridge", "target", _elsewhere(harbour=4, campus=3, station=1, bazaar=2), cameras=6, ids=220, pictures=8),
+    Domain("arcade", "target", _elsewhere(station=4, bazaar=4, campus=1, harbour=1), cameras=6, ids=220, pictures=8),
+    Domain("square", "target", _elsewhere(campus=3, station=3, harbour=2, bazaar=2), cameras=5, ids=220, pictures=8),
+    Domain("fair", "tuning", _elsewhere(**_AVENUE), cameras=5, ids=220, pictures=8),
+    # The fair's people before cameras such as the sources have: what lies between the two is the cameras alone.
+    Domain("avenue", "tuning", _mix(**_AVENUE), cameras=5, ids=220, pictures=8),
 ]
 
 DOMAINS = {domain.name: domain for domain in [*_SOURCES, *_OTHERS]}

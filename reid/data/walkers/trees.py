@@ -25,7 +25,7 @@ from .domains import Domain, find
 
 log = logging.getLogger("reid")
 
-RENDERER = 1  # raise it with every change that alters a picture: trees of another number are drawn again
+RENDERER = 2  # raise it with every change that alters a picture: trees of another number are drawn again
 STAMP = "walkers.json"
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 _MIN_CAMERAS, _MAX_CAMERAS = 2, 4  # that see one identity
