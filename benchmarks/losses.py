@@ -19,14 +19,19 @@ from typing import NamedTuple
 
 import _bench
 import torch
-from pytorch_metric_learning import distances, losses, miners
+from pytorch_metric_learning import distances, losses, miners, reducers
 from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
 from reid.losses.circle import Circle
 from reid.losses.contrastive import Contrastive
+from reid.losses.fast_ap import FastAP
+from reid.losses.infonce import InfoNCE
+from reid.losses.lifted import Lifted
 from reid.losses.multi_similarity import MultiSimilarity
+from reid.losses.npair import NPair
+from reid.losses.supcon import SupCon
 from reid.losses.triplet import Triplet
 from reid.memory import EmbeddingQueue
 from reid.pairs import Pairs
@@ -60,19 +65,20 @@ def prepare(
     peer: Callable[[], torch.nn.Module],
     num_anchors: int,
     size: int = 0,
+    images: int = 4,
 ) -> tuple[Callable[[], Step], Callable[[], Step]]:
-    """size: columns, the batch's included; 0 for the batch alone."""
+    """size: columns, the batch's included; 0 for the batch alone. images: of each class in the batch."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     num_classes = max(size // 5, num_anchors)
     shapes = ((200 if size else 4, DIM), (num_classes, DIM))
     groups, centres = (F.normalize(torch.randn(shape, generator=generator)) for shape in shapes)
-    classes = torch.arange(num_anchors // 4).repeat_interleave(4)
+    classes = torch.arange(num_anchors // images).repeat_interleave(images)
     batch = embeddings(classes, groups, centres, generator).requires_grad_(True)
     if not size:
         loss, other = ours(), peer()
         return (
-            partial(step, lambda x: loss(Pairs.within(F.normalize(x), classes)), batch),
+            partial(step, lambda x: loss(Pairs.within(F.normalize(x) if loss.normalize else x, classes)), batch),
             partial(step, lambda x: other(x, classes), batch),
         )
     older = torch.randint(num_classes, (size - num_anchors,), generator=generator)
@@ -127,6 +133,16 @@ def same(ours: object, peer: object) -> bool:
     return all(abs(a - b) <= 1e-4 * abs(b) for a, b in zip(ours, peer, strict=True))
 
 
+def same_gradient(ours: object, peer: object) -> bool:
+    """XBM's form jumps at the margin and is a mean over anchors; the peer's is neither, and its gradient the same but for that."""
+    assert isinstance(ours, Step)
+    assert isinstance(peer, Step)
+    print(
+        f"  gradient norm {ours.norm:.6f} and {peer.norm / 64:.6f}; values that differ by a constant are not compared"
+    )
+    return abs(ours.norm - peer.norm / 64) <= 1e-4 * ours.norm
+
+
 CONTRASTIVE = (partial(Contrastive, "mean", 1.0), losses.ContrastiveLoss)
 MULTI_SIMILARITY = (partial(MultiSimilarity, mining=False), losses.MultiSimilarityLoss)
 MINED = (partial(MultiSimilarity, epsilon=0.3), Mined)
@@ -138,9 +154,16 @@ COSINE = (
     partial(losses.TripletMarginLoss, 0.3, distance=distances.CosineSimilarity()),
 )
 
+XBM = (
+    Contrastive,
+    partial(losses.ContrastiveLoss, 1, 0.5, distance=distances.CosineSimilarity(), reducer=reducers.SumReducer()),
+)
+NPAIR = (NPair, partial(losses.NPairsLoss, distance=distances.DotProductSimilarity(normalize_embeddings=False)))
+
 CASES = [
     _bench.Case("contrastive-64x8192", "PML + CrossBatchMemory", partial(prepare, *CONTRASTIVE, 64, 8192), same, 15),
     _bench.Case("contrastive-128x60000", "PML + CrossBatchMemory", partial(prepare, *CONTRASTIVE, 128, 60000), same),
+    _bench.Case("xbm-64x8192", "PML + CrossBatchMemory", partial(prepare, *XBM, 64, 8192), same_gradient, 15),
     _bench.Case("multisim-128x60000", "PML + CrossBatchMemory", partial(prepare, *MULTI_SIMILARITY, 128, 60000), same),
     _bench.Case("circle-64x60000", "PML + CrossBatchMemory", partial(prepare, *CIRCLE, 64, 60000), same),
     _bench.Case("triplets-64x8192", "PML + CrossBatchMemory", partial(prepare, *TRIPLETS, 64, 8192), same),
@@ -152,6 +175,13 @@ CASES = [
     _bench.Case("circle-64", "PML", partial(prepare, *CIRCLE, 64), same, 101),
     _bench.Case("triplets-64", "PML", partial(prepare, *TRIPLETS, 64), same, 101),
     _bench.Case("triplets-cosine-64", "PML", partial(prepare, *COSINE, 64), same, 101),
+    _bench.Case(
+        "lifted-64", "PML", partial(prepare, partial(Lifted, normalize=True), losses.LiftedStructureLoss, 64), same, 101
+    ),
+    _bench.Case("infonce-64", "PML", partial(prepare, InfoNCE, losses.NTXentLoss, 64), same, 101),
+    _bench.Case("supcon-64", "PML", partial(prepare, SupCon, losses.SupConLoss, 64), same, 101),
+    _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2), same, 101),
+    _bench.Case("fast-ap-64", "PML", partial(prepare, FastAP, losses.FastAPLoss, 64), same, 101),
 ]
 
 if __name__ == "__main__":

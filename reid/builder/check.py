@@ -18,7 +18,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from reid.builder import registry
-from reid.data import records
+from reid.data import files, records
 from reid.data.records import Card, Dataset
 
 WHOLE, BROKEN, ABSENT = "whole", "not whole", "absent"
@@ -115,7 +115,7 @@ def _undecodable(paths: Sequence[str], title: str) -> list[str]:
     spawn = multiprocessing.get_context("spawn")
     with (
         tqdm(total=len(paths), desc=title, unit=" pictures", leave=False) as bar,
-        ProcessPoolExecutor(min(os.cpu_count() or 1, len(chunks) or 1), spawn, _listen) as pool,
+        ProcessPoolExecutor(min(files.num_cores(), len(chunks) or 1), spawn, _listen) as pool,
     ):
         for chunk, found in zip(chunks, pool.map(_decode, chunks), strict=True):
             lines += found

@@ -20,6 +20,7 @@ import yaml
 from tqdm import tqdm
 
 from reid import config
+from reid.data import files
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 STUDY_KEYS, ROW_KEYS = ("SEEDS", "CONFIG", "SET", "ROWS"), ("CONFIG", "SET", "OF")
@@ -83,7 +84,7 @@ def run(jobs: Iterable[Job], *, side_by_side: int = 2) -> list[str]:
     """
     failures: list[str] = []
     waiting = [job for job in jobs if not job.finished]
-    threads = str(max(1, (os.cpu_count() or 1) // side_by_side))
+    threads = str(max(1, files.num_cores() // side_by_side))
     with tqdm(total=len(waiting), unit=" runs") as bar, ThreadPoolExecutor(side_by_side) as pool:
         for trains in (True, False):
             for failure in pool.map(lambda job: _run(job, threads), [job for job in waiting if job.trains == trains]):

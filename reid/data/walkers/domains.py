@@ -1,7 +1,8 @@
-"""The eight drawn places, as priors over who walks there, in what, and before which cameras.
+"""The nine drawn places, as priors over who walks there, in what, and before which cameras.
 
 The four sources are corners, far apart. Every other domain is a mixture of corners with people, cameras and backgrounds
-of its own: nothing in it lies outside what the sources span together, and no single source spans it.
+of its own, and no single source spans it. Where it is searched to see how a model generalizes, its cameras' colours lie
+outside what the sources span together, as those of a real place do.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Prior:
     shop: float
     road: float
     yard: float
-    discord: float = 0.0  # scatter of cameras in hue, saturation and tone beyond what any source has
+    discord: float = 0.0  # scatter of cameras in hue, saturation and tone beyond what any source has; no corner has any
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ _OTHERS = [
     Domain("arcade", "target", _elsewhere(station=4, bazaar=4, campus=1, harbour=1), cameras=6, ids=220, pictures=8),
     Domain("square", "target", _elsewhere(campus=3, station=3, harbour=2, bazaar=2), cameras=5, ids=220, pictures=8),
     Domain("fair", "tuning", _elsewhere(**_AVENUE), cameras=5, ids=220, pictures=8),
-    # The fair's people before cameras such as the sources have: what lies between the two is the cameras alone.
+    # As the fair, before cameras such as the sources have: the priors of the two differ in nothing else.
     Domain("avenue", "tuning", _mix(**_AVENUE), cameras=5, ids=220, pictures=8),
 ]
 
