@@ -87,6 +87,20 @@ def test_lines_of_the_page_do_what_they_say(made, paths, tmp_path, monkeypatch):
     assert names["best"] == 1
 
 
+@pytest.mark.parametrize("case", ["plain", "pair", "dimn"])
+def test_an_export_scores_what_its_checkpoint_scored_by_the_lines_of_the_page(made, tmp_path, monkeypatch, case):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "x").symlink_to(made(case))
+    monkeypatch.chdir(tmp_path)
+    names = {"reid": reid}
+    exec((CHECKOUT / "docs" / "export.md").read_text().split("```python\n")[2].split("```")[0], names)
+    rows = [json.loads(line) for line in (made(case) / "results.jsonl").read_text().splitlines()]
+    (scored,) = [row for row in rows if row["kind"] == "dataset" and row["role"] == "target"]
+    found = names["found"][scored["dataset"]]
+    assert found.cmc[0] == pytest.approx(scored["R1"], abs=1e-3)
+    assert found.mAP == pytest.approx(scored["mAP"], abs=1e-3)
+
+
 # ---- what is refused
 
 
