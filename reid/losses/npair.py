@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,16 +32,17 @@ class NPair(PairLoss):
         self.l2 = l2
 
     def forward(self, pairs: Pairs) -> Tensor:
-        rows = _first(pairs.classes)
-        rows = rows[pairs.positive[rows].any(dim=1)]  # (C,)
-        positive = pairs.positive[rows].int().argmax(dim=1)  # (C,) the first that is True
+        later = (pairs.classes[:, None] == pairs.classes).tril(-1).any(dim=1)  # (B,) not the first of its class
+        rows = (pairs.positive.any(dim=1) & ~later).nonzero().squeeze(1)  # (C,)
+        columns = pairs.positive[rows].int().argmax(dim=1)  # (C,) the first that is True
         alone = (pairs.classes[:, None] != pairs.ref_classes).all(dim=0).nonzero().squeeze(1)
-        columns = torch.cat([positive, alone[_first(pairs.ref_classes[alone])]])  # (C + others,)
+        if len(alone):
+            columns = torch.cat([columns, alone[_first(pairs.ref_classes[alone])]])  # (C + others,)
         negative = pairs.negative[rows[:, None], columns]
-        similarity = pairs.similarity().index_select(0, rows).index_select(1, columns)
+        similarity = dataclasses.replace(pairs, anchors=pairs.anchors[rows]).similarity().index_select(1, columns)
         losses = F.softplus(logsumexp(similarity - similarity.diagonal()[:, None], negative))
         if self.l2:
-            anchors, positives = (x.to(losses.dtype) for x in (pairs.anchors[rows], pairs.refs[positive]))
+            anchors, positives = (x.to(losses.dtype) for x in (pairs.anchors[rows], pairs.refs[columns[: len(rows)]]))
             losses = losses + self.l2 / 2 * (anchors.square() + positives.square()).sum(dim=1)
         return mean(losses, negative.any(dim=1))
 
