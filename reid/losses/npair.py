@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,7 +37,7 @@ class NPair(PairLoss):
         if len(alone):
             columns = torch.cat([columns, alone[_first(pairs.ref_classes[alone])]])  # (C + others,)
         negative = pairs.negative[rows[:, None], columns]
-        similarity = dataclasses.replace(pairs, anchors=pairs.anchors[rows]).similarity().index_select(1, columns)
+        similarity = pairs.similarity().index_select(0, rows).index_select(1, columns)
         losses = F.softplus(logsumexp(similarity - similarity.diagonal()[:, None], negative))
         if self.l2:
             anchors, positives = (x.to(losses.dtype) for x in (pairs.anchors[rows], pairs.refs[columns[: len(rows)]]))
