@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from tiny_run import build
 from torch.nn import functional as F
 
-from reid import checkpoint, config, optim
+from reid import checkpoint, optim
 from reid.builder import registry, runs
 from reid.evaluation import counting, neighbours
 from reid.evaluation.rank import Ids, retrieval, score
@@ -21,20 +22,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
 ]
 LOSSES = registry.names("losses")
-WORLD = {
-    "DATASETS.SOURCES": "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]",
-    "DATASETS.TARGETS": "[{NAME: folder, PATH: target}]",
-    "MODEL.BACKBONE.NAME": "tiny",
-    "INPUT.SIZE": "[32, 16]",
-    "INPUT.PAD": "2",
-    "DATALOADER.BATCH_SIZE": "16",
-    "DATALOADER.WORKERS": "0",
-    "LOSSES": "[softmax, triplet]",
-    "SOLVER.EPOCHS": "2",
-    "SOLVER.LOG_STEPS": "1",
-    "SOLVER.CHECKPOINT_STEPS": "4",
-    "DEVICE": "cuda",
-}
+ON_GPU = {"LOSSES": "[softmax, triplet]", "SOLVER.CHECKPOINT_STEPS": "4", "DEVICE": "cuda"}
 METHODS = {
     "baseline": {},
     "memory": {"MEMORY.SIZE": "40"},
@@ -131,11 +119,6 @@ def loss_draws(name):
     return name == "margin"
 
 
-def build(root, folder, overrides):
-    where = {"DATASETS.ROOT": str(root), "OUTPUT_DIR": str(folder)}
-    return config.load(None, [word for pair in {**WORLD, **where, **overrides}.items() for word in pair])
-
-
 def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
@@ -143,7 +126,7 @@ def lines(folder):
 @pytest.mark.parametrize("amp", ["off", "bf16", "fp16"])
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_and_scores(tiny_world, tmp_path, name, amp):
-    rows = runs.train(build(tiny_world, tmp_path, {**METHODS[name], "SOLVER.AMP": amp}))
+    rows = runs.train(build(tiny_world, tmp_path, {**ON_GPU, **METHODS[name], "SOLVER.AMP": amp}))
     assert rows
     for line in lines(tmp_path):
         line.pop("grad_norm", None)  # infinite where fp16 skipped the step
@@ -154,7 +137,7 @@ def test_every_method_trains_and_scores(tiny_world, tmp_path, name, amp):
 
 def test_the_first_steps_are_those_of_the_cpu(tiny_world, tmp_path):
     for device in ("cpu", "cuda"):
-        runs.train(build(tiny_world, tmp_path / device, {"SOLVER.MAX_STEPS": "3", "DEVICE": device}))
+        runs.train(build(tiny_world, tmp_path / device, {**ON_GPU, "SOLVER.MAX_STEPS": "3", "DEVICE": device}))
     for one, other in zip(lines(tmp_path / "cpu"), lines(tmp_path / "cuda"), strict=True):
         assert one["step"] == other["step"]
         losses = [key for key in one if key.startswith("loss")]
@@ -169,7 +152,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("amp", ["off", "fp16"])
 def test_a_resumed_run_goes_on_where_it_stopped(tiny_world, tmp_path, monkeypatch, amp):
     def cfg(folder):
-        return build(tiny_world, tmp_path / folder, {"MEMORY.SIZE": "40", "SOLVER.AMP": amp})
+        return build(tiny_world, tmp_path / folder, {**ON_GPU, "MEMORY.SIZE": "40", "SOLVER.AMP": amp})
 
     runs.train(cfg("whole"))
     steps, real = iter(range(100)), optim.set_lr

@@ -3,31 +3,17 @@
 import os
 
 import pytest
+import tiny_run
 import torch
 
 from reid import checkpoint, config, optim, trainer
 from reid.builder import objects, runs
 
-WORLD = {
-    "DATASETS.SOURCES": "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]",
-    "DATASETS.TARGETS": "[{NAME: folder, PATH: target}]",
-    "MODEL.BACKBONE.NAME": "tiny",
-    "INPUT.SIZE": "[32, 16]",
-    "INPUT.PAD": "2",
-    "DATALOADER.BATCH_SIZE": "16",
-    "DATALOADER.WORKERS": "0",
-    "SAMPLER": "{NAME: episode}",
-    "METHOD": "{NAME: dimn}",
-    "SOLVER.EPOCHS": "2",
-    "SOLVER.LOG_STEPS": "1",
-    "SOLVER.CHECKPOINT_STEPS": "2",
-    "DEVICE": "cpu",
-}
+DIMN = {"SAMPLER": "{NAME: episode}", "METHOD": "{NAME: dimn}", "SOLVER.CHECKPOINT_STEPS": "2"}
 
 
 def build(root, folder, overrides=None):
-    where = {"DATASETS.ROOT": str(root), "OUTPUT_DIR": str(folder)}
-    return config.load(None, [word for pair in {**WORLD, **where, **(overrides or {})}.items() for word in pair])
+    return tiny_run.build(root, folder, {**DIMN, **(overrides or {})})
 
 
 @pytest.fixture

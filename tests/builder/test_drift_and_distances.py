@@ -3,32 +3,18 @@
 import json
 
 import pytest
+import tiny_run
 import torch
 
-from reid import checkpoint, config, optim
+from reid import checkpoint, optim
 from reid.builder import objects, runs
 
-WORLD = {
-    "DATASETS.SOURCES": "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]",
-    "DATASETS.TARGETS": "[{NAME: folder, PATH: target}]",
-    "MODEL.BACKBONE.NAME": "tiny",
-    "INPUT.SIZE": "[32, 16]",
-    "INPUT.PAD": "2",
-    "DATALOADER.BATCH_SIZE": "16",
-    "DATALOADER.WORKERS": "0",
-    "LOSSES": "[softmax, triplet]",
-    "SOLVER.EPOCHS": "2",
-    "SOLVER.LOG_STEPS": "1",
-    "SOLVER.CHECKPOINT_STEPS": "4",
-    "DEVICE": "cpu",
-    "MEMORY.SIZE": "200",
-}
+LOOKED_AT = {"LOSSES": "[softmax, triplet]", "SOLVER.CHECKPOINT_STEPS": "4", "MEMORY.SIZE": "200"}
 NEAR = {"SAMPLER": "{NAME: hard_class, NUM_INSTANCES: 2}", "LOSSES": "[hierarchical_triplet]", "DRIFT.EVERY": "10"}
 
 
 def build(root, folder, overrides):
-    where = {"DATASETS.ROOT": str(root), "OUTPUT_DIR": str(folder)}
-    return config.load(None, [word for pair in {**WORLD, **where, **overrides}.items() for word in pair])
+    return tiny_run.build(root, folder, {**LOOKED_AT, **overrides})
 
 
 @pytest.fixture
