@@ -90,6 +90,18 @@ class Pairs:
         """(N, D) the references in one piece. With a memory behind the batch this copies it; nothing else here does."""
         return _joined(self.blocks, dim=0)
 
+    def refs_of(self, columns: Tensor) -> Tensor:
+        """(C, D) the references `columns` (C,) int64 alone; no memory is copied for them."""
+        if len(self.blocks) == 1:
+            return self.blocks[0].index_select(0, columns)
+        start, parts, places = 0, [], []
+        for rows in self.blocks:
+            place = ((columns >= start) & (columns < start + len(rows))).nonzero().squeeze(1)
+            parts.append(rows.index_select(0, columns[place] - start))
+            places.append(place)
+            start += len(rows)
+        return _joined(parts, dim=0)[torch.cat(places).argsort()]
+
     # amax, not any: on the CPU it takes less than half the time over a mask of this shape.
 
     @cached_property
@@ -107,6 +119,11 @@ class Pairs:
         with torch.autocast(self.anchors.device.type, enabled=False):
             anchors = wide(self.anchors)
             return _joined([anchors @ wide(rows).T for rows in self.blocks], dim=1)
+
+    def similarity_of(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """(R, C) the same of the anchors `rows` (R,) int64 with the references `columns` (C,) int64 alone."""
+        with torch.autocast(self.anchors.device.type, enabled=False):
+            return wide(self.anchors.index_select(0, rows)) @ wide(self.refs_of(columns)).T
 
     def distances(self) -> Tensor:
         """(B, N) Euclidean distances, in float32 or wider; the gradient is 0, not infinite, between duplicates."""

@@ -119,3 +119,26 @@ def test_anchors_are_complete_with_both_kinds_of_pair_and_paired_with_one():
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("behind", [None, 3, 0])
+def test_some_scores_equal_those_of_all_pairs_in_value_and_gradient(behind):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(4, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    remembered = None
+    if behind is not None:
+        embeddings = torch.randn(behind, 4, generator=generator, dtype=torch.float64)
+        remembered = Refs(embeddings, *torch.zeros(3, behind, dtype=torch.int64))
+    pairs = Pairs.within(rows, CLASSES, memory=remembered)
+    anchors, columns = torch.tensor([2, 0]), torch.tensor([5, 1, 4, 0, 1] if behind else [3, 1, 0, 1])
+    some, them = pairs.similarity_of(anchors, columns), pairs.similarity()[anchors][:, columns]
+    assert torch.allclose(some, them)
+    assert torch.equal(pairs.refs_of(columns), pairs.refs[columns])
+    gradients = [torch.autograd.grad(scores.square().sum(), rows)[0] for scores in (some, them)]
+    assert torch.allclose(*gradients)
+
+
+def test_some_scores_do_not_join_a_memory():
+    pairs = Pairs.within(ROWS, CLASSES, memory=memory([0, 2], [0, 0]))
+    pairs.similarity_of(torch.tensor([1, 0]), torch.tensor([5, 0]))
+    assert "refs" not in vars(pairs)

@@ -30,6 +30,9 @@ class _Given(Pairs):
     def similarity(self) -> Tensor:
         return self.given
 
+    def similarity_of(self, rows: Tensor, columns: Tensor) -> Tensor:
+        return self.given[rows][:, columns]
+
     def distances(self) -> Tensor:
         lengths = self.anchors.square().sum(dim=1)[:, None] + self.refs.square().sum(dim=1)
         return (lengths - 2 * self.given).clamp_min(1e-12).sqrt()

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reid.losses import PairLoss
-from reid.losses._masked import logsumexp, mean
+from reid.losses._masked import mean
 from reid.pairs import Pairs
 
 
@@ -30,19 +30,24 @@ class NPair(PairLoss):
         self.l2 = l2
 
     def forward(self, pairs: Pairs) -> Tensor:
-        later = (pairs.classes[:, None] == pairs.classes).tril(-1).any(dim=1)  # (B,) not the first of its class
-        rows = (pairs.positive.any(dim=1) & ~later).nonzero().squeeze(1)  # (C,)
-        columns = pairs.positive[rows].int().argmax(dim=1)  # (C,) the first that is True
-        alone = (pairs.classes[:, None] != pairs.ref_classes).all(dim=0).nonzero().squeeze(1)
-        if len(alone):
+        numbers = torch.arange(len(pairs.classes), device=pairs.classes.device)
+        earliest = (pairs.classes[:, None] == pairs.classes).max(dim=1).indices  # (B,) the first row of its class
+        paired, first = pairs.positive.max(dim=1)  # first: of those that are True
+        rows = (paired & (earliest == numbers)).nonzero().squeeze(1)  # (C,)
+        columns = first[rows]
+        if pairs.ref_classes is not pairs.classes:  # there is more than the batch
+            alone = (pairs.classes[:, None] != pairs.ref_classes).all(dim=0).nonzero().squeeze(1)
             columns = torch.cat([columns, alone[_first(pairs.ref_classes[alone])]])  # (C + others,)
-        negative = pairs.negative[rows[:, None], columns]
-        similarity = pairs.similarity().index_select(0, rows).index_select(1, columns)
-        losses = F.softplus(logsumexp(similarity - similarity.diagonal()[:, None], negative))
+        negative = pairs.negative.index_select(0, rows).index_select(1, columns)
+        complete = negative.any(dim=1)
+        scores = pairs.similarity_of(rows, columns)  # the positives on the diagonal
+        scores = scores.masked_fill(~negative.fill_diagonal_(True), torch.finfo(scores.dtype).min)
+        targets = numbers[: len(rows)].masked_fill(~complete, -100)  # left out
+        loss = F.cross_entropy(scores, targets, reduction="sum") / complete.sum().clamp_min(1)
         if self.l2:
-            anchors, positives = (x.to(losses.dtype) for x in (pairs.anchors[rows], pairs.refs[columns[: len(rows)]]))
-            losses = losses + self.l2 / 2 * (anchors.square() + positives.square()).sum(dim=1)
-        return mean(losses, negative.any(dim=1))
+            anchors, positives = (x.to(loss.dtype) for x in (pairs.anchors[rows], pairs.refs_of(columns[: len(rows)])))
+            loss = loss + self.l2 / 2 * mean((anchors.square() + positives.square()).sum(dim=1), complete)
+        return loss
 
 
 def _first(classes: Tensor) -> Tensor:
