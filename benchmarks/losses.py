@@ -31,6 +31,7 @@ from reid.losses.infonce import InfoNCE
 from reid.losses.lifted import Lifted
 from reid.losses.multi_similarity import MultiSimilarity
 from reid.losses.npair import NPair
+from reid.losses.smooth_ap import SmoothAP
 from reid.losses.supcon import SupCon
 from reid.losses.triplet import Triplet
 from reid.memory import EmbeddingQueue
@@ -66,8 +67,9 @@ def prepare(
     num_anchors: int,
     size: int = 0,
     images: int = 4,
+    pairs: Callable[[Tensor, Tensor], Pairs] = Pairs.within,
 ) -> tuple[Callable[[], Step], Callable[[], Step]]:
-    """size: columns, the batch's included; 0 for the batch alone. images: of each class in the batch."""
+    """size: columns, the batch's included; 0 for the batch alone. images: of each class in the batch. pairs: of the batch."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     num_classes = max(size // 5, num_anchors)
@@ -78,7 +80,7 @@ def prepare(
     if not size:
         loss, other = ours(), peer()
         return (
-            partial(step, lambda x: loss(Pairs.within(F.normalize(x) if loss.normalize else x, classes)), batch),
+            partial(step, lambda x: loss(pairs(F.normalize(x) if loss.normalize else x, classes)), batch),
             partial(step, lambda x: other(x, classes), batch),
         )
     older = torch.randint(num_classes, (size - num_anchors,), generator=generator)
@@ -158,7 +160,17 @@ XBM = (
     Contrastive,
     partial(losses.ContrastiveLoss, 1, 0.5, distance=distances.CosineSimilarity(), reducer=reducers.SumReducer()),
 )
+LIFTED = (partial(Lifted, normalize=True), losses.LiftedStructureLoss)
+GENERALIZED = (partial(Lifted, form="generalized", normalize=True), losses.GeneralizedLiftedStructureLoss)
 NPAIR = (NPair, partial(losses.NPairsLoss, distance=distances.DotProductSimilarity(normalize_embeddings=False)))
+
+SMOOTH_AP = (partial(SmoothAP, 0.1), partial(losses.SmoothAPLoss, 0.1))
+
+
+def with_itself(batch: Tensor, classes: Tensor) -> Pairs:
+    """As the peer's Smooth-AP: an image is among its own matches, and there are as many classes as images in each."""
+    return Pairs.between(batch, classes, batch, classes)
+
 
 CASES = [
     _bench.Case("contrastive-64x8192", "PML + CrossBatchMemory", partial(prepare, *CONTRASTIVE, 64, 8192), same, 15),
@@ -175,13 +187,13 @@ CASES = [
     _bench.Case("circle-64", "PML", partial(prepare, *CIRCLE, 64), same, 101),
     _bench.Case("triplets-64", "PML", partial(prepare, *TRIPLETS, 64), same, 101),
     _bench.Case("triplets-cosine-64", "PML", partial(prepare, *COSINE, 64), same, 101),
-    _bench.Case(
-        "lifted-64", "PML", partial(prepare, partial(Lifted, normalize=True), losses.LiftedStructureLoss, 64), same, 101
-    ),
+    _bench.Case("lifted-64", "PML", partial(prepare, *LIFTED, 64), same, 101),
+    _bench.Case("lifted-generalized-64", "PML", partial(prepare, *GENERALIZED, 64), same, 101),
     _bench.Case("infonce-64", "PML", partial(prepare, InfoNCE, losses.NTXentLoss, 64), same, 101),
     _bench.Case("supcon-64", "PML", partial(prepare, SupCon, losses.SupConLoss, 64), same, 101),
     _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2), same, 101),
     _bench.Case("fast-ap-64", "PML", partial(prepare, FastAP, losses.FastAPLoss, 64), same, 101),
+    _bench.Case("smooth-ap-64", "PML", partial(prepare, *SMOOTH_AP, 64, 0, 8, with_itself), same, 101),
 ]
 
 if __name__ == "__main__":
