@@ -1,4 +1,5 @@
-"""Pair losses, one step forward and backward on one thread, 512 dimensions: against a cross-batch memory, and in a batch.
+"""Losses, one step forward and backward on one thread, 512 dimensions: pair losses against a cross-batch memory and in a
+batch of 64, class losses of a batch of 64 and 1,000 classes.
 
 Peer: pytorch-metric-learning with the settings that give the same loss, which the line above each row shows by the value
 and by the norm of the gradient with respect to the batch. Its CrossBatchMemory enqueues the batch and compares it with
@@ -13,31 +14,40 @@ Embeddings as of a trained encoder: 4 images a class in the batch and 5 in the m
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import _bench
 import torch
-from pytorch_metric_learning import distances, losses, miners, reducers
+from pytorch_metric_learning import distances, losses, miners, reducers, regularizers
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid.losses import PairLoss
+from reid.losses import ClassLoss, PairLoss
+from reid.losses.a_softmax import ASoftmax
+from reid.losses.am_softmax import AMSoftmax
+from reid.losses.arcface import ArcFace
 from reid.losses.circle import Circle
 from reid.losses.contrastive import Contrastive
 from reid.losses.fast_ap import FastAP
 from reid.losses.infonce import InfoNCE
 from reid.losses.lifted import Lifted
 from reid.losses.multi_similarity import MultiSimilarity
+from reid.losses.normalized_softmax import NormalizedSoftmax
 from reid.losses.npair import NPair
+from reid.losses.proxy_anchor import ProxyAnchor
+from reid.losses.proxy_nca import ProxyNCA
 from reid.losses.smooth_ap import SmoothAP
+from reid.losses.soft_triple import SoftTriple
 from reid.losses.supcon import SupCon
 from reid.losses.triplet import Triplet
 from reid.memory import EmbeddingQueue
 from reid.pairs import Pairs
 
 DIM = 512
+NUM_CLASSES = 1000
 
 
 class Step(NamedTuple):
@@ -116,6 +126,26 @@ def behind_peer(loss: torch.nn.Module, classes: Tensor, rows: Tensor, older: Ten
     return forward
 
 
+def prepare_classes(
+    ours: Callable[..., ClassLoss], peer: Callable[..., torch.nn.Module], weight: str
+) -> tuple[Callable[[], Step], Callable[[], Step]]:
+    """A batch of 64 against NUM_CLASSES classes. weight: the peer's name for its rows, or columns, which are made ours."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    loss, other = ours(NUM_CLASSES, DIM), peer(NUM_CLASSES, DIM)
+    theirs = getattr(other, weight)
+    theirs.data = (loss.weight if theirs.shape == loss.weight.shape else loss.weight.T).detach().clone()
+    classes = torch.randint(NUM_CLASSES, (64,))
+    batch = (0.5 * loss.weight.detach()[:NUM_CLASSES][classes] + 0.03 * torch.randn(64, DIM)).requires_grad_(True)
+
+    def forward(loss: torch.nn.Module, batch: Tensor) -> Tensor:
+        loss.zero_grad()
+        value: Tensor = loss(batch, classes)
+        return value
+
+    return partial(step, partial(forward, loss), batch), partial(step, partial(forward, other), batch)
+
+
 class Mined(torch.nn.Module):
     """The peer's multi-similarity loss behind its miner."""
 
@@ -167,6 +197,23 @@ NPAIR = (NPair, partial(losses.NPairsLoss, distance=distances.DotProductSimilari
 SMOOTH_AP = (partial(SmoothAP, 0.1), partial(losses.SmoothAPLoss, 0.1))
 
 
+def soft_triple(num_classes: int, dim: int) -> torch.nn.Module:
+    """The peer's with its regulariser, which the paper's loss has."""
+    spread = regularizers.SparseCentersRegularizer(num_classes, 10)
+    return losses.SoftTripleLoss(num_classes, dim, weight_regularizer=spread, weight_reg_weight=0.2)
+
+
+CLASS_LOSSES = {
+    "normalized-softmax": (NormalizedSoftmax, losses.NormalizedSoftmaxLoss, "W"),
+    "am-softmax": (partial(AMSoftmax, margin=0.35, scale=64.0), losses.CosFaceLoss, "W"),
+    "arcface": (partial(ArcFace, margin=math.radians(28.6)), losses.ArcFaceLoss, "W"),
+    "a-softmax": (partial(ASoftmax, lambda_start=0.0, lambda_min=0.0), losses.SphereFaceLoss, "W"),
+    "proxy-nca": (partial(ProxyNCA, positive_in_denominator=True), losses.ProxyNCALoss, "proxies"),
+    "proxy-anchor": (ProxyAnchor, losses.ProxyAnchorLoss, "proxies"),
+    "soft-triple": (SoftTriple, soft_triple, "fc"),
+}
+
+
 def with_itself(batch: Tensor, classes: Tensor) -> Pairs:
     """As the peer's Smooth-AP: an image is among its own matches, and there are as many classes as images in each."""
     return Pairs.between(batch, classes, batch, classes)
@@ -194,6 +241,7 @@ CASES = [
     _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2), same, 101),
     _bench.Case("fast-ap-64", "PML", partial(prepare, FastAP, losses.FastAPLoss, 64), same, 101),
     _bench.Case("smooth-ap-64", "PML", partial(prepare, *SMOOTH_AP, 64, 0, 8, with_itself), same, 101),
+    *[_bench.Case(name, "PML", partial(prepare_classes, *losses), same, 31) for name, losses in CLASS_LOSSES.items()],
 ]
 
 if __name__ == "__main__":

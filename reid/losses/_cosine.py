@@ -24,14 +24,24 @@ def directions(num_rows: int, dim: int) -> nn.Parameter:
 def unit(rows: Tensor) -> Tensor:
     """(..., D) rows scaled to length 1. A row of zeros stays zeros, with gradient 0 where F.normalize gives 1e12 times it."""
     rows = wide(rows)
-    norms = rows.norm(dim=-1, keepdim=True)
-    return rows / norms.masked_fill(norms < 1e-12, torch.inf)
+    return rows * _inverse_lengths(rows)[..., None]
 
 
 def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
-    """(..., B, D) and (..., N, D) -> (..., B, N)."""
+    """(..., B, D) and (..., N, D) -> (..., B, N), 0 for a row of zeros.
+
+    The products are scaled, not the rows: where there are many classes that spares several passes over all weights.
+    """
     with torch.autocast(embeddings.device.type, enabled=False):
-        return unit(embeddings) @ unit(weight).mT
+        embeddings, weight = wide(embeddings), wide(weight)
+        products = embeddings @ weight.mT
+        return products * _inverse_lengths(embeddings)[..., :, None] * _inverse_lengths(weight)[..., None, :]
+
+
+def _inverse_lengths(rows: Tensor) -> Tensor:
+    """(...,) of rows (..., D); 0 for a row of zeros."""
+    lengths = rows.norm(dim=-1)
+    return lengths.masked_fill(lengths < 1e-12, torch.inf).reciprocal()
 
 
 def on_own(logits: Tensor, classes: Tensor, margin: Callable[[Tensor], Tensor]) -> Tensor:

@@ -47,8 +47,6 @@ class SoftTriple(ClassLoss):
     def _spread(self) -> Tensor:
         """Half the mean distance between two centres of a class, (); 0 for single centres."""
         centers = self.weight.unflatten(0, (-1, self.num_centers))  # (C, K, D)
-        first, second = torch.triu_indices(self.num_centers, self.num_centers, 1)
-        cosine = cosines(centers, centers)[:, first, second]  # (C, K (K - 1) / 2)
         # 1e-5, as in the authors' code: the root's gradient is infinite where two centres have merged.
-        distances = (2 + 1e-5 - 2 * cosine).sqrt()
-        return distances.sum() / max(1, 2 * distances.numel())
+        distances = (2 + 1e-5 - 2 * cosines(centers, centers)).sqrt().triu(1)  # (C, K, K)
+        return distances.sum() / max(1, len(self.weight) * (self.num_centers - 1))
