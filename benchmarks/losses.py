@@ -203,7 +203,7 @@ def soft_triple(num_classes: int, dim: int) -> torch.nn.Module:
     return losses.SoftTripleLoss(num_classes, dim, weight_regularizer=spread, weight_reg_weight=0.2)
 
 
-CLASS_LOSSES = {
+CLASS_LOSSES: dict[str, tuple[Callable[..., ClassLoss], Callable[..., torch.nn.Module], str]] = {
     "normalized-softmax": (NormalizedSoftmax, losses.NormalizedSoftmaxLoss, "W"),
     "am-softmax": (partial(AMSoftmax, margin=0.35, scale=64.0), losses.CosFaceLoss, "W"),
     "arcface": (partial(ArcFace, margin=math.radians(28.6)), losses.ArcFaceLoss, "W"),
