@@ -49,6 +49,9 @@ def main(cases: Sequence[Case], about: str) -> None:
         print(_line(rows[-1]), flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    different = [row["case"] for row in rows if row["same_answer"] is False]
+    if different:
+        sys.exit(f"not the same answer: {', '.join(different)}")
 
 
 def _line(row: dict) -> str:

@@ -71,13 +71,24 @@ def embeddings(classes: Tensor, groups: Tensor, centres: Tensor, generator: torc
     return 0.45**0.5 * groups[classes % len(groups)] + 0.3**0.5 * centres[classes] + 0.25**0.5 * own
 
 
+def of_unit_rows(batch: Tensor, classes: Tensor) -> Pairs:
+    """As nearly all of the peer's losses take them."""
+    return Pairs.within(F.normalize(batch), classes)
+
+
+def with_itself(batch: Tensor, classes: Tensor) -> Pairs:
+    """As the peer's Smooth-AP: an image is among its own matches, and there are as many classes as images in each."""
+    unit = F.normalize(batch)
+    return Pairs.between(unit, classes, unit, classes)
+
+
 def prepare(
     ours: Callable[[], PairLoss],
     peer: Callable[[], torch.nn.Module],
     num_anchors: int,
     size: int = 0,
     images: int = 4,
-    pairs: Callable[[Tensor, Tensor], Pairs] = Pairs.within,
+    pairs: Callable[[Tensor, Tensor], Pairs] = of_unit_rows,
 ) -> tuple[Callable[[], Step], Callable[[], Step]]:
     """size: columns, the batch's included; 0 for the batch alone. images: of each class in the batch. pairs: of the batch."""
     torch.set_num_threads(1)
@@ -90,7 +101,7 @@ def prepare(
     if not size:
         loss, other = ours(), peer()
         return (
-            partial(step, lambda x: loss(pairs(F.normalize(x) if loss.normalize else x, classes)), batch),
+            partial(step, lambda x: loss(pairs(x, classes)), batch),
             partial(step, lambda x: other(x, classes), batch),
         )
     older = torch.randint(num_classes, (size - num_anchors,), generator=generator)
@@ -214,11 +225,6 @@ CLASS_LOSSES: dict[str, tuple[Callable[..., ClassLoss], Callable[..., torch.nn.M
 }
 
 
-def with_itself(batch: Tensor, classes: Tensor) -> Pairs:
-    """As the peer's Smooth-AP: an image is among its own matches, and there are as many classes as images in each."""
-    return Pairs.between(batch, classes, batch, classes)
-
-
 CASES = [
     _bench.Case("contrastive-64x8192", "PML + CrossBatchMemory", partial(prepare, *CONTRASTIVE, 64, 8192), same, 15),
     _bench.Case("contrastive-128x60000", "PML + CrossBatchMemory", partial(prepare, *CONTRASTIVE, 128, 60000), same),
@@ -238,7 +244,7 @@ CASES = [
     _bench.Case("lifted-generalized-64", "PML", partial(prepare, *GENERALIZED, 64), same, 101),
     _bench.Case("infonce-64", "PML", partial(prepare, InfoNCE, losses.NTXentLoss, 64), same, 101),
     _bench.Case("supcon-64", "PML", partial(prepare, SupCon, losses.SupConLoss, 64), same, 101),
-    _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2), same, 101),
+    _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2, Pairs.within), same, 101),
     _bench.Case("fast-ap-64", "PML", partial(prepare, FastAP, losses.FastAPLoss, 64), same, 101),
     _bench.Case("smooth-ap-64", "PML", partial(prepare, *SMOOTH_AP, 64, 0, 8, with_itself), same, 101),
     *[_bench.Case(name, "PML", partial(prepare_classes, *losses), same, 31) for name, losses in CLASS_LOSSES.items()],
