@@ -147,7 +147,7 @@ def prepare_classes(
     theirs = getattr(other, weight)
     theirs.data = (loss.weight if theirs.shape == loss.weight.shape else loss.weight.T).detach().clone()
     classes = torch.randint(NUM_CLASSES, (64,))
-    batch = (0.5 * loss.weight.detach()[:NUM_CLASSES][classes] + 0.03 * torch.randn(64, DIM)).requires_grad_(True)
+    batch = (0.5 * loss.weight.detach()[classes] + 0.03 * torch.randn(64, DIM)).requires_grad_(True)
 
     def forward(loss: torch.nn.Module, batch: Tensor) -> Tensor:
         loss.zero_grad()
@@ -204,7 +204,6 @@ XBM = (
 LIFTED = (partial(Lifted, normalize=True), losses.LiftedStructureLoss)
 GENERALIZED = (partial(Lifted, form="generalized", normalize=True), losses.GeneralizedLiftedStructureLoss)
 NPAIR = (NPair, partial(losses.NPairsLoss, distance=distances.DotProductSimilarity(normalize_embeddings=False)))
-
 SMOOTH_AP = (partial(SmoothAP, 0.1), partial(losses.SmoothAPLoss, 0.1))
 
 
