@@ -24,8 +24,8 @@ def test_recipe_loads_and_names_only_what_exists(path):
     blocks += [("data/samplers", cfg.SAMPLER), ("methods", cfg.METHOD)]
     frame = {"NAME", "WEIGHT", "FEATURE", "LR_FACTOR", "WEIGHT_DECAY"}  # WEIGHT to WEIGHT_DECAY: of any loss
     for folder, entry in blocks:
-        block = {"NAME": entry} if isinstance(entry, str) else entry
-        known = registry.options(registry.find(folder, block["NAME"]))
+        block = registry.entry(entry, folder)
+        known = registry.options(folder, block["NAME"])
         assert set(block) - frame <= set(known), f"{folder}: {dict(block)}"
 
 

@@ -61,7 +61,7 @@ def known() -> list[str]:
     return [
         name
         for name in registry.names("data/datasets")
-        if all(p.default is not needed for p in registry.options(registry.find("data/datasets", name)).values())
+        if all(p.default is not needed for p in registry.options("data/datasets", name).values())
     ]
 
 
@@ -75,7 +75,7 @@ def check(cfg: CfgNode, entries: Sequence[str | dict[str, Any]], *, decode: bool
         tuple(registry.dataset(cfg, entry, check_counts=strict) for strict in (True, False)) for entry in entries
     ]
     for entry, (strict, lenient) in zip(entries, readers, strict=True):
-        yield _report(entry if isinstance(entry, str) else entry["NAME"], strict, lenient, decode)
+        yield _report(registry.entry(entry, "DATASETS")["NAME"], strict, lenient, decode)
 
 
 def _report(name: str, strict: Callable[[], Dataset], lenient: Callable[[], Dataset], decode: bool) -> Report:

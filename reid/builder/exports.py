@@ -94,7 +94,7 @@ def _restore(path: str | Path) -> tuple[CfgNode, Method, dict[str, Any]]:
 def _pictures(cfg: CfgNode) -> tuple[Tensor, str]:
     """(8, 3, H, W) uint8 pictures of the first target found on disk, and what they are; drawn ones where none is."""
     for entry in cfg.DATASETS.TARGETS:
-        block = {"NAME": entry} if isinstance(entry, str) else entry
+        block = registry.entry(entry, "DATASETS.TARGETS")
         if block["NAME"] == "walkers" and not Path(cfg.DATASETS.WALKERS_ROOT).is_dir():
             continue  # reading it would draw it
         try:
@@ -133,7 +133,7 @@ def _training(cfg: CfgNode, content: dict[str, Any], weights: Path) -> cards.Car
 
 def _source(entry: str | dict[str, Any]) -> cards.Card:
     """Name and terms of a source, from its file's CARD: the pictures need not be here."""
-    block = {"NAME": entry} if isinstance(entry, str) else dict(entry)
+    block = registry.entry(entry, "DATASETS.SOURCES")
     card = sys.modules[registry.find("data/datasets", block["NAME"]).__module__].CARD
     options = [f"{key} {value}" for key, value in block.items() if key != "NAME"]
     name = " ".join([block["NAME"], *options])

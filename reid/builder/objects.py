@@ -97,7 +97,7 @@ def check_positives(cfg: CfgNode, batches: Sampler, classes: np.ndarray) -> None
 
     Judged by the batches of the first epoch, as each process gets them.
     """
-    names = [entry if isinstance(entry, str) else entry["NAME"] for entry in cfg.LOSSES]
+    names = [registry.entry(value, "LOSSES")["NAME"] for value in cfg.LOSSES]
     kinds: dict[str, Any] = {name: find("losses", name) for name in names}
     of_pairs = [name for name, kind in kinds.items() if issubclass(kind, PairLoss)]
     if not of_pairs or cfg.MEMORY.SIZE:
@@ -147,10 +147,8 @@ def losses(cfg: CfgNode, *, num_classes: int, dim: int) -> list[Term]:
     """LOSSES as terms; two entries of one NAME are told apart by a number."""
     frame = ("WEIGHT", "FEATURE", "LR_FACTOR", "WEIGHT_DECAY")
     terms: list[Term] = []
-    for entry in cfg.LOSSES:
-        block = {"NAME": entry} if isinstance(entry, str) else dict(entry)
-        if "NAME" not in block:
-            raise ValueError(f"LOSSES: an entry is {entry!r}; expected {{NAME: ..., WEIGHT: ..., OPTION: ...}}")
+    for value in cfg.LOSSES:
+        block = registry.entry(value, "LOSSES")
         common: dict[str, Any] = {key.lower(): block.pop(key) for key in frame if key in block}
         loss = make("losses", block, num_classes=num_classes, dim=dim)
         if "feature" in common and not isinstance(loss, PairLoss):

@@ -1,4 +1,4 @@
-"""The folder is the registry: NAME is the name of a file, the signature of what the file makes public its options.
+"""The folder is the registry: NAME is the name of a file, the signature of the one class it makes public its options.
 
 So a new loss, sampler, method or data set is one new file and nothing else.
 """
@@ -9,6 +9,8 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from yacs.config import CfgNode
@@ -16,69 +18,109 @@ from yacs.config import CfgNode
 from reid import config
 from reid.data.records import Dataset
 
-# Given by this file to whatever constructor asks for them; never options of a config.
-INJECTED = frozenset({"encoder", "losses", "memory", "num_classes", "num_samples", "dim", "class_distances"})
-INJECTED |= {"root", "check_counts", "classes", "domains", "camids", "batch_size", "seed"}
+
+@dataclass(frozen=True)
+class Folder:
+    """What the files of one folder of reid/ hold.
+
+    bases: the classes of the folder's own `__init__` that are subclassed there; none: each file has a function `load`.
+    injected: what `reid.builder` hands to whatever constructor asks for it; never an option of a config.
+    """
+
+    bases: tuple[str, ...]
+    injected: frozenset[str]
+
+
+FOLDERS = {
+    "losses": Folder(("PairLoss", "ClassLoss"), frozenset({"num_classes", "dim"})),
+    "methods": Folder(
+        ("Method",),
+        frozenset({"encoder", "losses", "memory", "class_distances", "num_classes", "num_samples", "classes", "dim"}),
+    ),
+    "data/samplers": Folder(("Sampler",), frozenset({"classes", "domains", "camids", "batch_size", "seed"})),
+    "data/datasets": Folder((), frozenset({"root", "check_counts"})),
+}
 
 
 def names(folder: str) -> list[str]:
     """The NAMEs a folder of reid/ offers, such as those of `losses`: its files, sorted; helpers start with `_`."""
-    package = importlib.import_module(f"reid.{folder.replace('/', '.')}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    return sorted(m.name for m in pkgutil.iter_modules(_package(folder).__path__) if not m.name.startswith("_"))
 
 
 def find(folder: str, name: str) -> Callable[..., Any]:
-    """What `reid/<folder>/<name>.py` offers: its `load`, or its one public class."""
+    """What `reid/<folder>/<name>.py` offers: its `load`, or its one public subclass of the folder's bases.
+
+    Raises ValueError for an unknown name, and for a file that does not hold the one class it should.
+    """
     known = names(folder)
     if name not in known:
         raise ValueError(f"{folder}: no {name}{config.nearest(str(name), known)}; there are {', '.join(known)}")
-    module = importlib.import_module(f"reid.{folder.replace('/', '.')}.{name}")
-    if hasattr(module, "load"):
+    module = importlib.import_module(f"{_package(folder).__name__}.{name}")
+    if not FOLDERS[folder].bases:
         return module.load
-    (public,) = (
+    bases = tuple(getattr(_package(folder), base) for base in FOLDERS[folder].bases)
+    found = [
         member
         for key, member in vars(module).items()
-        if inspect.isclass(member) and member.__module__ == module.__name__ and not key.startswith("_")
-    )
-    return public
+        if inspect.isclass(member) and member.__module__ == module.__name__ and issubclass(member, bases)
+        if not key.startswith("_")
+    ]
+    if len(found) != 1:
+        raise ValueError(
+            f"{folder}: {name}.py makes {', '.join(kind.__name__ for kind in found) or 'nothing'} public; "
+            f"expected one {_expected(folder)}; names of helpers start with _"
+        )
+    return found[0]
 
 
-def options(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """{OPTION: parameter}: what a config may say to `maker`."""
-    parameters = inspect.signature(maker).parameters.values()
-    return {p.name.upper(): p for p in parameters if p.name not in INJECTED}
+def entry(value: Any, where: str) -> dict[str, Any]:
+    """`NAME` or `{NAME: ..., OPTION: ...}`, as configs write them, as a dict of the second form; a copy.
+
+    where: the key it stands under, for the ValueError of what is neither.
+    """
+    block = {"NAME": value} if isinstance(value, str) else value
+    if not isinstance(block, dict) or not all(isinstance(word, str) for word in (block.get("NAME"), *block)):
+        raise ValueError(f"{where}: found the entry {value!r}; expected NAME or {{NAME: ..., OPTION: ...}}")
+    return dict(block)
 
 
-def make(folder: str, block: dict[str, Any], **injected: Any) -> Any:
-    """What `block` ({NAME: ..., OPTION: ...}) names in `folder`, made with its options and what it asks for of `injected`.
+def options(folder: str, name: str) -> dict[str, inspect.Parameter]:
+    """{OPTION: parameter}: what a config may say to `name` of `folder`."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # of a class without a constructor
+    return {
+        p.name.upper(): p
+        for p in inspect.signature(find(folder, name)).parameters.values()
+        if p.name not in FOLDERS[folder].injected and p.kind not in variable
+    }
+
+
+def make(folder: str, block: Any, **injected: Any) -> Any:
+    """What `block` (see `entry`) names in `folder`, made with its options and what it asks for of `injected`.
 
     Raises ValueError for an unknown NAME or option, or a value the constructor refuses.
     """
     return prepare(folder, block, **injected)()
 
 
-def dataset(cfg: CfgNode, entry: Any, *, check_counts: bool) -> Callable[[], Dataset]:
+def dataset(cfg: CfgNode, value: Any, *, check_counts: bool) -> Callable[[], Dataset]:
     """The reader of one entry of DATASETS.SOURCES or .TARGETS: called, it reads the set from disk.
 
     Raises ValueError for what is no entry, an unknown NAME or an unknown option; the reader for what is on disk.
     """
-    block = {"NAME": entry} if isinstance(entry, str) else entry
-    if not isinstance(block, dict) or "NAME" not in block:
-        raise ValueError(f"DATASETS: an entry is {entry!r}; expected NAME or {{NAME: ..., OPTION: ...}}")
+    block = entry(value, "DATASETS")
     root = cfg.DATASETS.WALKERS_ROOT if block["NAME"] == "walkers" else cfg.DATASETS.ROOT
     return prepare("data/datasets", block, root=root, check_counts=check_counts)
 
 
-def prepare(folder: str, block: dict[str, Any], **injected: Any) -> Callable[[], Any]:
+def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:
     """`make` in two steps: what is wrong with the block is raised now, what the constructor refuses when it is called."""
-    name = block["NAME"]
+    given = entry(block, folder)
+    name = given.pop("NAME")
     maker = find(folder, name)
     where = f"{folder.rpartition('/')[2]}.{name}"
-    known = options(maker)
+    known = options(folder, name)
     arguments = {}
-    for key, value in block.items():
-        if key == "NAME":
-            continue
+    for key, value in given.items():
         if key not in known:
             raise ValueError(
                 f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}"
@@ -101,6 +143,14 @@ def prepare(folder: str, block: dict[str, Any], **injected: Any) -> Callable[[],
             raise ValueError(message if message.startswith((name, where)) else f"{where}: {message}") from error
 
     return call
+
+
+def _package(folder: str) -> ModuleType:
+    return importlib.import_module(f"reid.{folder.replace('/', '.')}")
+
+
+def _expected(folder: str) -> str:
+    return f"{' or '.join(FOLDERS[folder].bases)} of {_package(folder).__name__}"
 
 
 def _signature(known: dict[str, inspect.Parameter]) -> str:

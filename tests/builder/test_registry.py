@@ -1,27 +1,84 @@
 """The folder is the registry: names, options, and what a wrong one is answered with."""
 
 import inspect
+import sys
 
 import pytest
 
-from reid import config
+from reid import config, losses
 from reid.builder import objects, registry
+
+LOSS = """
+import dataclasses
+from reid.losses import PairLoss
+
+@dataclasses.dataclass
+class Helper:
+    width: int = 3
+
+class Mine(PairLoss):
+    def __init__(self, seed: int = 2, scale: float = 1.0):
+        super().__init__()
+        self.seed, self.scale = seed, scale
+"""
+
+
+@pytest.fixture
+def own_loss(tmp_path, monkeypatch):
+    """Writes a text as `mine.py` into what `reid.losses` looks through."""
+    monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "reid.losses.mine", raising=False)
+    yield (tmp_path / "mine.py").write_text
+    sys.modules.pop("reid.losses.mine", None)
 
 
 def test_files_are_the_names_and_helpers_are_not():
     assert {"circle", "softmax", "triplet"} <= set(registry.names("losses"))
     assert {"market1501", "pku_reid", "folder", "omniglot", "grocery_store"} <= set(registry.names("data/datasets"))
-    for folder in ("losses", "methods", "data/datasets", "data/samplers"):
+    for folder in registry.FOLDERS:
         names = registry.names(folder)
         assert names == sorted(names)
         assert not [name for name in names if name.startswith("_")]
 
 
-@pytest.mark.parametrize("folder", ["losses", "methods", "data/datasets", "data/samplers"])
+def test_class_is_found_by_its_base_beside_any_helper(own_loss):
+    own_loss(LOSS)
+    assert registry.find("losses", "mine").__name__ == "Mine"
+    assert "mine" in registry.names("losses")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            LOSS + "class Other(Mine):\n    pass\n",
+            r"mine\.py makes Mine, Other public; expected one PairLoss or ClassLoss",
+        ),
+        (
+            LOSS.replace("(PairLoss)", ""),
+            r"mine\.py makes nothing public; expected one PairLoss or ClassLoss of reid\.losses",
+        ),
+    ],
+)
+def test_file_without_its_one_class_is_refused(own_loss, text, message):
+    own_loss(text)
+    with pytest.raises(ValueError, match=message):
+        registry.find("losses", "mine")
+
+
+def test_what_is_injected_belongs_to_a_folder(own_loss):
+    """A loss may have an option that is injected into samplers."""
+    own_loss(LOSS)
+    assert list(registry.options("losses", "mine")) == ["SEED", "SCALE"]
+    assert registry.make("losses", {"NAME": "mine", "SEED": 5}, num_classes=3, dim=2).seed == 5
+
+
+@pytest.mark.parametrize("folder", list(registry.FOLDERS))
 def test_every_file_makes_one_thing_public_with_plain_options(folder):
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for name in registry.names(folder):
-        for parameter in registry.options(registry.find(folder, name)).values():
-            assert parameter.kind is not inspect.Parameter.VAR_KEYWORD, f"{folder}/{name}"
+        made = inspect.signature(registry.find(folder, name)).parameters.values()
+        assert not [parameter for parameter in made if parameter.kind in variable], f"{folder}/{name}"
 
 
 def test_options_are_made_of_the_kind_of_their_default():
@@ -42,6 +99,10 @@ def test_options_are_made_of_the_kind_of_their_default():
         ({"NAME": "triplet", "DISTANCE": "manhattan"}, r"losses\.triplet: DISTANCE: no manhattan"),
         ({"NAME": "softmax", "NUM_CLASSES": 3}, "no option NUM_CLASSES"),
         ({"NAME": "_helper"}, "no _helper"),
+        ({"MARGIN": 1}, r"losses: found the entry \{'MARGIN': 1\}; expected NAME or"),
+        ({"NAME": "circle", 5: 1}, r"losses: found the entry"),
+        ({"NAME": ["circle"]}, r"losses: found the entry"),
+        (None, r"losses: found the entry None"),
     ],
 )
 def test_wrong_block_is_one_clear_line(block, message):
@@ -71,7 +132,7 @@ def test_losses_carry_their_frame_and_equal_names_are_told_apart():
 @pytest.mark.parametrize(
     ("losses", "message"),
     [
-        ("[{MARGIN: 1}]", "an entry is {'MARGIN': 1}"),
+        ("[{MARGIN: 1}]", "LOSSES: found the entry {'MARGIN': 1}"),
         ("[{NAME: softmax, FEATURE: before}]", "FEATURE is for pair losses"),
         ("[{NAME: triplet, FEATURE: middle}]", "no FEATURE middle; there are before, after"),
     ],

@@ -24,5 +24,5 @@ def test_every_loss_stands_in_the_table_of_its_kind():
 @pytest.mark.parametrize("name", ROWS)
 def test_options_and_defaults_are_those_of_the_code(name):
     stated = {key: yaml.safe_load(value) for key, value in re.findall(r"`([A-Z_0-9]+) ([^`]+)`", ROWS[name])}
-    options = registry.options(registry.find("losses", name))
+    options = registry.options("losses", name)
     assert stated == {key: None if p.default is inspect.Parameter.empty else p.default for key, p in options.items()}

@@ -128,7 +128,7 @@ def test_editions_of_a_place_have_names_and_people_of_their_own(tmp_path):
     assert (first.name, second.name) == ("walkers-bridge", "walkers-bridge-1")
     assert first.variant != second.variant
     assert contents(Path(first.root)) != contents(Path(second.root))
-    assert "EDITION" in registry.options(walkers.load), "a config may ask for one"
+    assert "EDITION" in registry.options("data/datasets", "walkers"), "a config may ask for one"
 
 
 def test_extra_pictures_are_an_error_or_a_note(drawn, tmp_path):
