@@ -21,6 +21,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as tv
 
+from reid.data.augment.crop import Crop
+from reid.data.augment.flip import Flip
 from reid.data.loader import Loader
 from reid.data.records import Sample
 from reid.data.samplers.shuffle import Shuffle
@@ -83,7 +85,8 @@ def prepare(workers: int, normalise: bool):
     labels = np.arange(len(paths))
     zeros = np.zeros_like(labels)
     train_set = TrainSet(tuple(Sample(path, 0, None) for path in paths), labels, zeros, zeros, ("drawn",))
-    loader = Loader(train_set, Train(), Shuffle(labels, zeros, zeros, BATCH, 0), seed=0, workers=workers)
+    transform = Train(augment=[Flip(), Crop()])
+    loader = Loader(train_set, transform, Shuffle(labels, zeros, zeros, BATCH, 0), seed=0, workers=workers)
     theirs = DataLoader(
         PilPictures(paths), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0, drop_last=True
     )

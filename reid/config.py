@@ -4,8 +4,9 @@ yacs keeps the tree, freezes it and reads its values. Around it stands what yacs
 would execute a `.py`), `_BASE_` names the file a config starts from, overrides reach into lists and free blocks, an int
 is fine where a float is the default, a list where a tuple was written, and an unknown key is answered with the nearest.
 
-A block with a NAME (METHOD, SAMPLER, an entry of LOSSES, SOURCES or TARGETS) is free: its other keys are the options of
-the file it names, and `reid.builder` checks them against that file's constructor.
+A block with a NAME (METHOD, SAMPLER, an entry of LOSSES, AUGMENT, SOURCES or TARGETS) is free: its other keys are the options
+of the file it names, and `reid.builder` checks them against that file's constructor. An entry is reached by its number, in a
+file (`LOSSES: {1: {MARGIN: 0.5}}`) as in an override (`LOSSES.1.MARGIN 0.5`); the number after the last adds one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,15 @@ import yaml
 from yacs.config import CfgNode
 
 FREE_BLOCKS = ("METHOD", "SAMPLER")
+# Keys that went, and what says the same now. Files and overrides with one are refused; `parse` translates them.
+MOVED = {
+    "INPUT.FLIP": "INPUT.AUGMENT: [{NAME: flip, PROB: 0.5}, ...]",
+    "INPUT.PAD": "INPUT.AUGMENT: [..., {NAME: crop, PAD: 10}, ...]; as an override of the default list INPUT.AUGMENT.1.PAD",
+    "INPUT.CROP_SCALE": "INPUT.AUGMENT: [{NAME: resized_crop, SCALE: [0.08, 1.0]}, ...]",
+    "INPUT.COLOR_JITTER": "INPUT.AUGMENT: [..., {NAME: jitter, BRIGHTNESS: 0.3, CONTRAST: 0.3, SATURATION: 0.3, HUE: 0.1}]",
+    "INPUT.JITTER_PROB": "INPUT.AUGMENT: [..., {NAME: jitter, PROB: 0.5}]",
+    "INPUT.ERASING": "INPUT.AUGMENT: [..., {NAME: erasing, PROB: 0.5}]",
+}
 # What may differ between a run and its resumption, or between two runs of one recipe: none of it decides a number.
 MOVABLE = frozenset(
     [
@@ -49,12 +59,7 @@ def defaults() -> CfgNode:
     c.INPUT = CfgNode()
     c.INPUT.SIZE = [256, 128]  # height, width in pixels
     c.INPUT.INTERPOLATION = "bilinear"  # bilinear | bicubic | area | nearest
-    c.INPUT.FLIP = 0.5  # probability of a horizontal flip
-    c.INPUT.PAD = 10  # pixels padded before the random crop; 0: no crop
-    c.INPUT.CROP_SCALE = []  # [low, high] share of the area: random resized crop instead of pad and crop
-    c.INPUT.COLOR_JITTER = [0.0, 0.0, 0.0, 0.0]  # strengths: brightness, contrast, saturation, hue
-    c.INPUT.JITTER_PROB = 1.0  # probability that the jitter is applied
-    c.INPUT.ERASING = 0.0  # probability of random erasing; it hurts across domains, so it is off
+    c.INPUT.AUGMENT = [{"NAME": "flip"}, {"NAME": "crop", "PAD": 10}]  # in this order: files of reid/data/augment
     c.INPUT.TEST_CROP = 1.0  # below 1: scoring resizes to SIZE / TEST_CROP and takes the centre
 
     c.DATALOADER = CfgNode()
@@ -142,9 +147,12 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> CfgNo
 
 
 def parse(text: str, overrides: Sequence[str] = ()) -> CfgNode:
-    """The frozen config of a YAML text, such as the one a checkpoint carries, with `overrides` on top."""
+    """The frozen config of a YAML text, such as the one a checkpoint carries, with `overrides` on top.
+
+    A text of before some key MOVED is read as what it says today.
+    """
     cfg = defaults()
-    _merge(cfg, _mapping(text, "the checkpoint's config"), "")
+    _merge(cfg, _translated(_mapping(text, "the checkpoint's config")), "")
     _override_all(cfg, overrides)
     cfg.freeze()
     return cfg
@@ -244,15 +252,38 @@ def _merge(node: CfgNode, update: dict, where: str) -> None:
         if key in FREE_BLOCKS:
             if not isinstance(value, dict):
                 raise ValueError(f"config: {key} is {value!r}; expected a block such as {{NAME: {node[name].NAME}}}")
-            # Another NAME takes other options: what a base said of the old one falls away.
-            same = value.get("NAME", node[name].NAME) == node[name].NAME
-            node[name] = CfgNode({**(node[name] if same else {}), **value})
+            node[name] = CfgNode(_block(node[name], value))
         elif isinstance(node[name], CfgNode):
             if not isinstance(value, dict):
                 raise ValueError(f"config: {key} is {value!r}; expected a block with {', '.join(node[name])}")
             _merge(node[name], value, f"{key}.")
+        elif isinstance(node[name], list) and isinstance(value, dict):
+            entries = list(node[name])
+            for number, entry in value.items():
+                _set_entry(entries, str(number), entry, f"{key}.{number}")
+            node[name] = entries
         else:
             node[name] = coerce(value, node[name], key)
+
+
+def _block(old: Any, new: Any) -> Any:
+    """A free block with `new` on top. Another NAME takes other options: what was said of the old one falls away."""
+    both = isinstance(old, dict) and isinstance(new, dict)
+    return {**old, **new} if both and new.get("NAME", old.get("NAME")) == old.get("NAME") else new
+
+
+def _set_entry(entries: list, name: str, value: Any, key: str) -> None:
+    """Writes on top of entry `name` of a list, or behind the last."""
+    if name == str(len(entries)):
+        entries.append(value)
+    else:
+        index = _index(entries, name, key)
+        entries[index] = _block(_named(entries[index]), value)
+
+
+def _named(entry: Any) -> Any:
+    """An entry `NAME` as the block that it stands for."""
+    return {"NAME": entry} if isinstance(entry, str) else entry
 
 
 def _override_all(cfg: CfgNode, overrides: Sequence[str]) -> None:
@@ -269,8 +300,7 @@ def _override(cfg: CfgNode, key: str, text: str) -> None:
         node = _child(node, name, ".".join(parents[: depth + 1]), key)
     free = parents and (parents[0] in FREE_BLOCKS or any(part.isdigit() for part in parents))  # entries of lists too
     if isinstance(node, list):
-        index = _index(node, last, key)
-        node[index] = _value(text)
+        _set_entry(node, last, _value(text), key)
     elif free:
         node[last] = _value(text)
     elif last not in node:
@@ -284,7 +314,8 @@ def _override(cfg: CfgNode, key: str, text: str) -> None:
 
 def _child(node: Any, name: str, path: str, key: str) -> Any:
     if isinstance(node, list):
-        child = node[_index(node, name, key)]
+        index = _index(node, name, key)
+        child = node[index] = _named(node[index])
     elif isinstance(node, dict) and name in node:
         child = node[name]
     else:
@@ -311,7 +342,29 @@ def _value(text: str) -> Any:
     return text
 
 
+def _translated(content: dict) -> dict:
+    """A dumped config with what MOVED in its new place: the same run, draw for draw."""
+    old = {"FLIP": 0.5, "PAD": 10, "CROP_SCALE": [], "COLOR_JITTER": [0.0] * 4, "JITTER_PROB": 1.0, "ERASING": 0.0}
+    block = content.get("INPUT", {})
+    if not old.keys() & block.keys():
+        return content
+    flip, pad, scale, jitter, jitter_prob, erasing = (block.get(key, default) for key, default in old.items())
+    steps: list[dict] = [{"NAME": "resized_crop", "SCALE": scale}] if scale else []
+    steps.append({"NAME": "flip", "PROB": flip})
+    if pad and not scale:
+        steps.append({"NAME": "crop", "PAD": pad})
+    if any(jitter):
+        strengths = dict(zip(("BRIGHTNESS", "CONTRAST", "SATURATION", "HUE"), jitter, strict=True))
+        steps.append({"NAME": "jitter", **strengths, "PROB": jitter_prob})
+    if erasing:
+        steps.append({"NAME": "erasing", "PROB": erasing})
+    kept = {key: value for key, value in block.items() if key not in old}
+    return {**content, "INPUT": {**kept, "AUGMENT": steps}}
+
+
 def _unknown(key: str) -> ValueError:
+    if key in MOVED:
+        return ValueError(f"config: {key} has moved; write {MOVED[key]}")
     known = list(_leaves(_plain(defaults())))
     same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
     hint = f"; did you mean {same_name[0]}?" if same_name else nearest(key, known)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from reid import config
+from reid.builder import objects
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -97,10 +98,48 @@ def test_overrides_reach_into_lists_and_free_blocks():
     losses = "[{NAME: softmax}, {NAME: triplet, MARGIN: 0.3}]"
     words = ["LOSSES", losses, "LOSSES.1.MARGIN", "0.5", "LOSSES.1.FEATURE", "after", "METHOD.TEMPERATURE", "0.1"]
     words += ["DATASETS.SOURCES", "[a, b]", "DATASETS.SOURCES.1", "{NAME: folder}", "DATASETS.SOURCES.1.PATH", "'x'"]
+    words += ["INPUT.AUGMENT.1.PAD", "2", "INPUT.AUGMENT.2", "erasing", "INPUT.AUGMENT.2.PROB", "0.3"]
     cfg = config.load(None, words)
+    assert cfg.INPUT.AUGMENT == [{"NAME": "flip"}, {"NAME": "crop", "PAD": 2}, {"NAME": "erasing", "PROB": 0.3}]
     assert cfg.LOSSES[1] == {"NAME": "triplet", "MARGIN": 0.5, "FEATURE": "after"}
     assert cfg.METHOD.TEMPERATURE == 0.1
     assert cfg.DATASETS.SOURCES == ["a", {"NAME": "folder", "PATH": "x"}]
+
+
+def test_a_file_reaches_entries_of_its_bases_list_by_their_number(tmp_path):
+    write(tmp_path, "base.yaml", "LOSSES: [softmax, {NAME: triplet, MARGIN: 0.3}]\n")
+    text = "_BASE_: base.yaml\nLOSSES: {0: {WEIGHT: 2}, 1: {MARGIN: 0.5}, 2: center}\nINPUT: {AUGMENT: {0: jitter}}\n"
+    cfg = config.load(write(tmp_path, "own.yaml", text))
+    assert cfg.LOSSES == [{"NAME": "softmax", "WEIGHT": 2}, {"NAME": "triplet", "MARGIN": 0.5}, "center"]
+    assert cfg.INPUT.AUGMENT == ["jitter", {"NAME": "crop", "PAD": 10}]
+    other = config.load(write(tmp_path, "other.yaml", "_BASE_: base.yaml\nLOSSES: {1: {NAME: circle}}\n"))
+    assert other.LOSSES == ["softmax", {"NAME": "circle"}]
+    assert config.load(tmp_path / "base.yaml").LOSSES == ["softmax", {"NAME": "triplet", "MARGIN": 0.3}]
+    for wrong in ("{3: center}", "{NAME: center}", "{-1: center}"):
+        path = write(tmp_path, "wrong.yaml", f"_BASE_: base.yaml\nLOSSES: {wrong}\n")
+        with pytest.raises(ValueError, match=r"config: LOSSES\.(3|NAME|-1): no entry .*; the list has 2 entries"):
+            config.load(path)
+
+
+@pytest.mark.parametrize("key", config.MOVED)
+def test_a_key_that_moved_is_refused_with_its_new_spelling(tmp_path, key):
+    room, name = key.split(".")
+    path = write(tmp_path, "own.yaml", f"{room}: {{{name}: 0}}\n")
+    for read in (lambda: config.load(path), lambda: config.load(None, [key, "0"])):
+        with pytest.raises(ValueError, match=rf"config: {key} has moved; write .*AUGMENT") as error:
+            read()
+        assert "\n" not in str(error.value)
+
+
+def test_every_new_spelling_is_one_that_is_taken():
+    for key, spelling in config.MOVED.items():
+        block, _, override = spelling.partition("; ")
+        lists = block.partition(": ")[2].replace("..., ", "").replace(", ...", "")
+        assert "..." not in lists
+        objects.train_transform(config.load(None, ["INPUT.AUGMENT", lists]))
+        if override:
+            config.load(None, [override.rpartition(" ")[2], "2"])
+        assert key not in config.defaults().INPUT
 
 
 def test_free_block_keeps_its_options_unless_another_name_is_given(tmp_path):

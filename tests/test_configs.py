@@ -21,6 +21,7 @@ def test_recipe_loads_and_names_only_what_exists(path):
     assert entries
     blocks = [("data/datasets", entry) for entry in entries]
     blocks += [("losses", entry) for entry in cfg.LOSSES]
+    blocks += [("data/augment", entry) for entry in cfg.INPUT.AUGMENT]
     blocks += [("data/samplers", cfg.SAMPLER), ("methods", cfg.METHOD)]
     frame = {"NAME", "WEIGHT", "FEATURE", "LR_FACTOR", "WEIGHT_DECAY"}  # WEIGHT to WEIGHT_DECAY: of any loss
     for folder, entry in blocks:

@@ -11,7 +11,16 @@ from reid.builder import objects, registry
 from reid.data import sources
 from reid.data.loader import image_batches
 
-WORLD = ["MODEL.BACKBONE.NAME", "tiny", "INPUT.SIZE", "[32, 16]", "INPUT.PAD", "2", "DATALOADER.BATCH_SIZE", "16"]
+WORLD = [
+    "MODEL.BACKBONE.NAME",
+    "tiny",
+    "INPUT.SIZE",
+    "[32, 16]",
+    "INPUT.AUGMENT.1.PAD",
+    "2",
+    "DATALOADER.BATCH_SIZE",
+    "16",
+]
 WORLD += ["DATALOADER.WORKERS", "0", "SOLVER.LR", "0.001", "MODEL.BACKBONE.WEIGHTS", "none"]
 MEMORIES = {
     "none": [],

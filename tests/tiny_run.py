@@ -7,7 +7,7 @@ WORLD = {
     "DATASETS.TARGETS": "[{NAME: folder, PATH: target}]",
     "MODEL.BACKBONE.NAME": "tiny",
     "INPUT.SIZE": "[32, 16]",
-    "INPUT.PAD": "2",
+    "INPUT.AUGMENT.1.PAD": "2",
     "DATALOADER.BATCH_SIZE": "16",
     "DATALOADER.WORKERS": "0",
     "SOLVER.EPOCHS": "2",

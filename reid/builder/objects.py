@@ -64,16 +64,9 @@ def _no_cameras(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def train_transform(cfg: CfgNode) -> Train:
-    return Train(
-        size=tuple(cfg.INPUT.SIZE),
-        interpolation=cfg.INPUT.INTERPOLATION,
-        flip=cfg.INPUT.FLIP,
-        pad=0 if cfg.INPUT.CROP_SCALE else cfg.INPUT.PAD,
-        crop_scale=tuple(cfg.INPUT.CROP_SCALE) or None,
-        color_jitter=tuple(cfg.INPUT.COLOR_JITTER),
-        jitter_prob=cfg.INPUT.JITTER_PROB,
-        erasing=cfg.INPUT.ERASING,
-    )
+    size = tuple(cfg.INPUT.SIZE)
+    steps = [make("data/augment", registry.entry(step, "INPUT.AUGMENT"), size=size) for step in cfg.INPUT.AUGMENT]
+    return Train(size, cfg.INPUT.INTERPOLATION, steps)
 
 
 def test_transform(cfg: CfgNode) -> Test:

@@ -1,6 +1,6 @@
 """The folder is the registry: NAME is the name of a file, the signature of the one class it makes public its options.
 
-So a new loss, sampler, method or data set is one new file and nothing else.
+So a new loss, augmentation, sampler, method or data set is one new file and nothing else.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ FOLDERS = {
         frozenset({"encoder", "losses", "memory", "class_distances", "num_classes", "num_samples", "classes", "dim"}),
     ),
     "data/samplers": Folder(("Sampler",), frozenset({"classes", "domains", "camids", "batch_size", "seed"})),
+    "data/augment": Folder(("Augmentation",), frozenset({"size"})),
     "data/datasets": Folder((), frozenset({"root", "check_counts"})),
 }
 

@@ -24,7 +24,16 @@ WORLD = [
         "MODEL.INSTANCE_NORM",
         "true",
     ),
-    *("INPUT.SIZE", "[64, 32]", "INPUT.PAD", "4", "INPUT.ERASING", "0.5", "DATALOADER.BATCH_SIZE", "32"),
+    *(
+        "INPUT.SIZE",
+        "[64, 32]",
+        "INPUT.AUGMENT.1.PAD",
+        "4",
+        "INPUT.AUGMENT.2",
+        "erasing",
+        "DATALOADER.BATCH_SIZE",
+        "32",
+    ),
     *("LOSSES", "[softmax, triplet]", "MEMORY.SIZE", "100", "MEMORY.START_STEP", "30", "TEST.EVERY", "4"),
     *("SOLVER.EPOCHS", "200", "SOLVER.CHECKPOINT_STEPS", "10", "SOLVER.LOG_STEPS", "1", "SOLVER.SCHEDULE", "cosine"),
 ]

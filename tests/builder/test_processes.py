@@ -50,7 +50,7 @@ DATASETS:
   ROOT: {tiny_world}
   SOURCES: [{{NAME: folder, PATH: source_a}}, {{NAME: folder, PATH: source_b}}]
   TARGETS: [{{NAME: folder, PATH: target}}]
-INPUT: {{SIZE: [32, 16], PAD: 2}}
+INPUT: {{SIZE: [32, 16], AUGMENT: [flip, {{NAME: crop, PAD: 2}}]}}
 DATALOADER: {{BATCH_SIZE: 16, WORKERS: 0}}
 MODEL: {{BACKBONE: {{NAME: tiny}}}}
 {METHODS[method]}

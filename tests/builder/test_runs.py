@@ -24,7 +24,16 @@ WORLD = [
     "INPUT.SIZE",
     "[32, 16]",
 ]
-WORLD += ["INPUT.PAD", "2", "DATALOADER.BATCH_SIZE", "16", "DATALOADER.WORKERS", "0", "LOSSES", "[softmax, triplet]"]
+WORLD += [
+    "INPUT.AUGMENT.1.PAD",
+    "2",
+    "DATALOADER.BATCH_SIZE",
+    "16",
+    "DATALOADER.WORKERS",
+    "0",
+    "LOSSES",
+    "[softmax, triplet]",
+]
 WORLD += [
     "SOLVER.EPOCHS",
     "2",

@@ -15,7 +15,7 @@ RECIPE = {
         "TARGETS": [{"NAME": "folder", "PATH": "target"}],
     },
     "MODEL": {"BACKBONE": {"NAME": "tiny"}, "INSTANCE_NORM": True},
-    "INPUT": {"SIZE": [32, 16], "PAD": 2},
+    "INPUT": {"SIZE": [32, 16], "AUGMENT": {1: {"PAD": 2}}},
     "DATALOADER": {"BATCH_SIZE": 16, "WORKERS": 0},
     "SOLVER": {"EPOCHS": 1, "MAX_STEPS": 2},
 }

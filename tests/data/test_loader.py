@@ -10,6 +10,10 @@ import torch
 from trees import picture
 
 from reid.data import sources
+from reid.data.augment.crop import Crop
+from reid.data.augment.erasing import Erasing
+from reid.data.augment.flip import Flip
+from reid.data.augment.jitter import Jitter
 from reid.data.datasets import folder
 from reid.data.loader import Loader, image_batches, read_image
 from reid.data.records import Sample
@@ -27,7 +31,7 @@ def train_set(tiny_world):
 
 def loader(train_set, workers, **options):
     sampler = Balanced(train_set.classes, train_set.domains, train_set.camids, 16, 0)
-    transform = Train(SIZE, pad=4, color_jitter=(0.2, 0.2, 0.2, 0.1), erasing=0.5)
+    transform = Train(SIZE, augment=[Flip(), Crop(4), Jitter(), Erasing()])
     return Loader(train_set, transform, sampler, seed=3, workers=workers, **options)
 
 
@@ -102,7 +106,7 @@ def test_batches_are_the_same_for_any_number_of_workers(train_set, workers):
 def test_epochs_and_seeds_draw_differently(train_set):
     def first(sampler_seed, seed, epoch):
         sampler = Shuffle(train_set.classes, train_set.domains, train_set.camids, 16, sampler_seed)
-        return next(Loader(train_set, Train(SIZE), sampler, seed=seed, workers=0).epoch(epoch))
+        return next(Loader(train_set, Train(SIZE, augment=[Crop()]), sampler, seed=seed, workers=0).epoch(epoch))
 
     assert torch.equal(first(0, 0, 0).indices, first(0, 1, 0).indices)
     assert not torch.equal(first(0, 0, 0).images, first(0, 1, 0).images)

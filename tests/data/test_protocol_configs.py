@@ -137,7 +137,7 @@ OUTPUT_DIR: {tmp_path / "run"}
 DATASETS: {{ROOT: {small_world}, CHECK_COUNTS: false, ALLOW_WITHDRAWN: {name == "classic"}}}
 DEVICE: cpu
 MODEL: {{BACKBONE: {{NAME: tiny}}}}
-INPUT: {{SIZE: [16, 8], PAD: 0}}
+INPUT: {{SIZE: [16, 8], AUGMENT: [flip]}}
 DATALOADER: {{BATCH_SIZE: 4, WORKERS: 0}}
 SAMPLER: {{NAME: identity, NUM_INSTANCES: 2}}
 LOSSES: [softmax, triplet]
@@ -173,7 +173,7 @@ def test_dimn_recipe_trains_on_the_sets_of_its_protocol(name, small_world, tmp_p
         "DATASETS.CHECK_COUNTS": False,
         "MODEL.BACKBONE": "{NAME: tiny, WEIGHTS: none}",
         "INPUT.SIZE": [16, 8],
-        "INPUT.PAD": 0,
+        "INPUT.AUGMENT.1.PAD": 0,
         "DATALOADER.WORKERS": 0,
         "SOLVER.MAX_STEPS": 3,
         "SOLVER.WARMUP_STEPS": 0,

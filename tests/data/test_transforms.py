@@ -1,13 +1,53 @@
 from __future__ import annotations
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
 
+from reid import config
+from reid.builder import objects
 from reid.data import transforms
+from reid.data.augment.crop import Crop
+from reid.data.augment.erasing import Erasing
+from reid.data.augment.flip import Flip
+from reid.data.augment.jitter import Jitter
+from reid.data.augment.resized_crop import ResizedCrop
 from reid.data.transforms import Test, Train
 
 SIZE = (32, 16)
+EVERYTHING = (ResizedCrop(SIZE), Flip(), Crop(3), Jitter(prob=0.5), Erasing())
+# What INPUT said before augmentations were a list, the list of today, and what 20 pictures came to then.
+BEFORE = [
+    ({}, "[{NAME: flip}, {NAME: crop, PAD: 10}]", "4887311a24510cea"),
+    (
+        {"SIZE": [64, 64], "FLIP": 0.0, "PAD": 6},
+        "[{NAME: flip, PROB: 0.0}, {NAME: crop, PAD: 6}]",
+        "8cd8fe0b571b1b68",
+    ),
+    (
+        {"SIZE": [56, 56], "CROP_SCALE": [0.16, 1.0]},
+        "[{NAME: resized_crop, SCALE: [0.16, 1.0]}, flip]",
+        "f0d4c5cd991e9cf9",
+    ),
+    (
+        {"SIZE": [64, 32], "INTERPOLATION": "area", "PAD": 4, "COLOR_JITTER": [0.3, 0.3, 0.5, 0.05]},
+        "[flip, {NAME: crop, PAD: 4}, {NAME: jitter, SATURATION: 0.5, HUE: 0.05}]",
+        "1e7dead6a170194e",
+    ),
+    (
+        {"PAD": 3, "COLOR_JITTER": [0.2, 0.2, 0.2, 0.1], "JITTER_PROB": 0.5, "ERASING": 0.5},
+        "[flip, {NAME: crop, PAD: 3}, {NAME: jitter, BRIGHTNESS: 0.2, CONTRAST: 0.2, SATURATION: 0.2, PROB: 0.5}, erasing]",
+        "0747c30848b427e5",
+    ),
+    (
+        {"FLIP": 0.3, "CROP_SCALE": [0.2, 0.9], "COLOR_JITTER": [0, 0.4, 0, 0.5], "JITTER_PROB": 0.7, "ERASING": 0.9},
+        "[{NAME: resized_crop, SCALE: [0.2, 0.9]}, {NAME: flip, PROB: 0.3}, {NAME: jitter, BRIGHTNESS: 0, CONTRAST: 0.4, "
+        "SATURATION: 0, HUE: 0.5, PROB: 0.7}, {NAME: erasing, PROB: 0.9}]",
+        "81a31beab42a6f06",
+    ),
+]
 
 
 @pytest.fixture
@@ -19,16 +59,11 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def plain(**options):
-    """Train with every draw off but those asked for."""
-    return Train(SIZE, **({"flip": 0.0, "pad": 0} | options))
-
-
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "area", "nearest"])
 def test_both_resize_to_height_and_width(image, interpolation):
     expected = cv2.resize(image, (16, 32), interpolation=transforms.INTERPOLATIONS[interpolation])
     assert np.array_equal(Test(SIZE, interpolation)(image), expected)
-    assert np.array_equal(plain(interpolation=interpolation)(image, rng()), expected)
+    assert np.array_equal(Train(SIZE, interpolation)(image, rng()), expected)
 
 
 def test_test_crop_cuts_the_middle_of_a_larger_picture(image):
@@ -36,96 +71,50 @@ def test_test_crop_cuts_the_middle_of_a_larger_picture(image):
     assert np.array_equal(Test(SIZE, crop=0.8)(image), whole[4:36, 2:18])
 
 
-def test_flip_mirrors_left_and_right_as_often_as_asked(image):
+@pytest.mark.parametrize(("before", "augment", "digest"), BEFORE)
+def test_a_list_draws_what_the_keys_before_it_drew(before, augment, digest):
+    size = ["INPUT.SIZE", str(before.get("SIZE", list(SIZE)))]
+    now = config.load(
+        None, [*size, "INPUT.INTERPOLATION", before.get("INTERPOLATION", "bilinear"), "INPUT.AUGMENT", augment]
+    )
+    for cfg in (now, config.parse(str({"INPUT": {"SIZE": list(SIZE), "FLIP": 0.5, **before}}))):
+        transform = objects.train_transform(cfg)
+        sha = hashlib.sha256()
+        for seed in range(20):
+            picture = rng(seed).integers(0, 256, (40 + seed, 24, 3)).astype(np.uint8)
+            sha.update(transform(picture, rng((seed, 1, 2))).tobytes())
+        assert sha.hexdigest()[:16] == digest
+
+
+def test_the_default_list_is_flip_and_crop_by_ten():
+    steps = objects.train_transform(config.load()).augment
+    assert [type(step) for step in steps] == [Flip, Crop]
+    assert (steps[0].prob, steps[1].pad) == (0.5, 10)
+
+
+def test_augmentations_follow_each_other_in_the_order_of_the_list(image):
     straight = Test(SIZE)(image)
-    assert np.array_equal(plain(flip=1.0)(image, rng()), straight[:, ::-1])
-    flipped = [not np.array_equal(plain(flip=0.3)(image, rng(seed)), straight) for seed in range(400)]
-    assert 0.2 < np.mean(flipped) < 0.4
+    one, other = Train(SIZE, augment=[Crop(3), Flip(1.0)]), Train(SIZE, augment=[Flip(1.0), Crop(3)])
+    for seed in range(10):
+        moved = Crop(3).apply(straight, one.draw(rng(seed), image.shape[:2])[0])
+        assert np.array_equal(one(image, rng(seed)), moved[:, ::-1])
+    assert any(not np.array_equal(one(image, rng(seed)), other(image, rng(seed))) for seed in range(10))
 
 
-def test_pad_and_crop_equals_padding_with_black_and_cutting_out(image):
-    straight = Test(SIZE)(image)
-    padded = np.pad(straight, ((3, 3), (3, 3), (0, 0)))
-    crops = {padded[y : y + 32, x : x + 16].tobytes() for y in range(7) for x in range(7)}
-    seen = {plain(pad=3)(image, rng(seed)).tobytes() for seed in range(600)}
-    assert seen == crops
-
-
-def test_a_pad_larger_than_the_picture_may_push_it_out(image):
-    results = [plain(pad=40)(image, rng(seed)) for seed in range(50)]
-    assert {result.shape for result in results} == {(*SIZE, 3)}
-    assert any(not result.any() for result in results)
-
-
-def test_crop_scale_cuts_boxes_of_that_area_and_about_the_shape_of_size():
-    tall = np.zeros((200, 120, 3), np.uint8)
-    for seed in range(100):
-        part = transforms._random_part(tall, SIZE, (0.2, 0.5), rng(seed))
-        height, width = part.shape[:2]
-        assert 0.19 < height * width / (200 * 120) < 0.51
-        assert 0.5 * 0.74 < width / height < 0.5 * 1.35
-
-
-def test_crop_scale_keeps_the_whole_where_no_box_fits():
-    flat = np.zeros((4, 400, 3), np.uint8)
-    assert transforms._random_part(flat, SIZE, (1.0, 1.0), rng()).shape == flat.shape
-
-
-def test_pad_does_not_apply_with_crop_scale():
-    white = np.full((64, 32, 3), 255, np.uint8)
-    for seed in range(20):
-        assert plain(pad=10, crop_scale=(0.5, 1.0))(white, rng(seed)).min() == 255
-
-
-def test_erasing_covers_a_box_of_two_to_forty_percent_with_the_mean():
-    black = np.zeros((64, 32, 3), np.uint8)
-    for seed in range(50):
-        erased = (Train((64, 32), flip=0, pad=0, erasing=1.0)(black, rng(seed)) == transforms.IMAGENET_MEAN).all(2)
-        ys, xs = np.nonzero(erased)
-        assert erased.sum() == (np.ptp(ys) + 1) * (np.ptp(xs) + 1), "a box"
-        assert 0.015 < erased.mean() < 0.42
-    assert not black.any(), "the picture given is not written to"
-
-
-@pytest.mark.parametrize(
-    ("strengths", "formula"),
-    [
-        ((0.5, 0, 0, 0), lambda x, f: x * f),
-        ((0, 0.5, 0, 0), lambda x, f: (x @ transforms.GREY).mean() + f * (x - (x @ transforms.GREY).mean())),
-        ((0, 0, 0.5, 0), lambda x, f: f * x + (1 - f) * (x @ transforms.GREY)[..., None]),
-    ],
-)
-def test_jitter_of_brightness_contrast_and_saturation_is_its_formula(image, strengths, formula):
-    place = int(np.flatnonzero(strengths)[0])
-    for seed in range(5):
-        draws = rng(seed)
-        factor = [draws.uniform(1 - s, 1 + s) for s in strengths[:3]][place]
-        expected = np.clip(formula(image.astype(float), factor), 0, 255)
-        assert np.abs(transforms._jitter(image, strengths, rng(seed)) - expected).max() <= 1.5
-
-
-def test_jitter_of_hue_turns_colours_and_leaves_grey_alone():
-    red, grey = np.full((2, 2, 3), (200, 0, 0), np.uint8), np.full((2, 2, 3), 90, np.uint8)
-    turned = {tuple(transforms._jitter(red, (0, 0, 0, 0.5), rng(seed))[0, 0].tolist()) for seed in range(30)}
-    assert len(turned) > 20
-    assert {max(colour) for colour in turned} == {200}
-    assert np.array_equal(transforms._jitter(grey, (0, 0, 0, 0.5), rng()), grey)
-
-
-def test_jitter_prob_is_how_often_jitter_happens(image):
-    straight = Test(SIZE)(image)
-    jittered = [
-        not np.array_equal(plain(color_jitter=(0.5, 0, 0, 0), jitter_prob=0.3)(image, rng(seed)), straight)
-        for seed in range(400)
-    ]
-    assert 0.2 < np.mean(jittered) < 0.4
+def test_the_first_may_take_the_picture_as_it_was_decoded(image):
+    train = Train(SIZE, augment=[ResizedCrop(SIZE, (0.3, 0.6)), Flip(0.0)])
+    (y, x, h, w), _ = train.draw(rng(5), image.shape[:2])
+    assert np.array_equal(train(image, rng(5)), cv2.resize(image[y : y + h, x : x + w], (16, 32)))
+    with pytest.raises(ValueError, match="found ResizedCrop behind another augmentation; expected it first"):
+        Train(SIZE, augment=[Flip(), ResizedCrop(SIZE)])
 
 
 def test_equal_generators_give_equal_pictures_and_the_input_stays_as_it_was(image):
     before = image.copy()
-    train = Train(SIZE, color_jitter=(0.2, 0.2, 0.2, 0.1), erasing=0.5)
+    train = Train(SIZE, augment=EVERYTHING)
     for seed in range(10):
         assert np.array_equal(train(image, rng(seed)), train(image, rng(seed)))
+        assert np.array_equal(train(image, rng(seed)), train.apply(image, train.draw(rng(seed), image.shape[:2])))
     assert np.array_equal(image, before)
     assert len({train(image, rng(seed)).tobytes() for seed in range(10)}) == 10
 
@@ -136,21 +125,12 @@ def test_equal_generators_give_equal_pictures_and_the_input_stays_as_it_was(imag
         ({"size": (256,)}, "SIZE"),
         ({"size": (256, 0)}, "SIZE"),
         ({"interpolation": "lanczos"}, "bilinear, bicubic, area, nearest"),
-        ({"flip": 1.5}, "FLIP 1.5; expected a probability"),
-        ({"pad": -1}, "PAD"),
-        ({"pad": 2.5}, "PAD"),
-        ({"crop_scale": (0.5, 0.2)}, "CROP_SCALE"),
-        ({"crop_scale": (0.5,)}, "CROP_SCALE"),
-        ({"color_jitter": (0.1, 0.1)}, "COLOR_JITTER"),
-        ({"color_jitter": (-0.1, 0, 0, 0)}, "COLOR_JITTER"),
-        ({"color_jitter": (0, 0, 0, 0.6)}, "hue of 0 to 0.5"),
-        ({"jitter_prob": -1}, "JITTER_PROB"),
-        ({"erasing": 2}, "ERASING"),
     ],
 )
 def test_values_outside_their_range_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        Train(**options)
+    for transform in (Test, Train):
+        with pytest.raises(ValueError, match=message):
+            transform(**options)
 
 
 @pytest.mark.parametrize("crop", [0, 1.1, -0.5])

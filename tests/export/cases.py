@@ -15,7 +15,7 @@ WORLD = {
     "DATALOADER.WORKERS": "0",
     "MODEL.BACKBONE.NAME": "tiny",
     "INPUT.SIZE": "[32, 16]",
-    "INPUT.PAD": "2",
+    "INPUT.AUGMENT.1.PAD": "2",
     "LOSSES": "[softmax, triplet]",
     "MEMORY.SIZE": "40",
     "SOLVER.EPOCHS": "2",
