@@ -44,7 +44,7 @@ from reid.losses.soft_triple import SoftTriple
 from reid.losses.supcon import SupCon
 from reid.losses.triplet import Triplet
 from reid.memory import EmbeddingQueue
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 DIM = 512
 NUM_CLASSES = 1000
@@ -71,15 +71,10 @@ def embeddings(classes: Tensor, groups: Tensor, centres: Tensor, generator: torc
     return 0.45**0.5 * groups[classes % len(groups)] + 0.3**0.5 * centres[classes] + 0.25**0.5 * own
 
 
-def of_unit_rows(batch: Tensor, classes: Tensor) -> Pairs:
-    """As nearly all of the peer's losses take them."""
-    return Pairs.within(F.normalize(batch), classes)
-
-
 def with_itself(batch: Tensor, classes: Tensor) -> Pairs:
     """As the peer's Smooth-AP: an image is among its own matches, and there are as many classes as images in each."""
-    unit = F.normalize(batch)
-    return Pairs.between(unit, classes, unit, classes)
+    rows = Rows.of(batch, classes).normalized()
+    return Pairs.between(rows, rows)
 
 
 def prepare(
@@ -88,9 +83,9 @@ def prepare(
     num_anchors: int,
     size: int = 0,
     images: int = 4,
-    pairs: Callable[[Tensor, Tensor], Pairs] = of_unit_rows,
+    pairs: Callable[[Tensor, Tensor], Pairs] | None = None,
 ) -> tuple[Callable[[], Step], Callable[[], Step]]:
-    """size: columns, the batch's included; 0 for the batch alone. images: of each class in the batch. pairs: of the batch."""
+    """size: columns, the batch's included; 0 for the batch alone. images: of each class in the batch. pairs: other than within it."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     num_classes = max(size // 5, num_anchors)
@@ -101,7 +96,7 @@ def prepare(
     if not size:
         loss, other = ours(), peer()
         return (
-            partial(step, lambda x: loss(pairs(x, classes)), batch),
+            partial(step, lambda x: loss(pairs(x, classes)) if pairs else loss(x, classes), batch),
             partial(step, lambda x: other(x, classes), batch),
         )
     older = torch.randint(num_classes, (size - num_anchors,), generator=generator)
@@ -114,14 +109,15 @@ def prepare(
 
 def behind_queue(loss: PairLoss, classes: Tensor, rows: Tensor, older: Tensor) -> Callable[[Tensor], Tensor]:
     queue = EmbeddingQueue(len(rows) + len(classes), DIM)
-    queue.push(rows, older, *torch.zeros(2, len(rows), dtype=torch.int64))
+    queue.push(Rows.of(rows, older))
 
     def forward(batch: Tensor) -> Tensor:
-        queue.push(batch, classes, classes, classes)
+        raw = Rows(batch, classes, classes, classes)
+        queue.push(raw)
         queue.position = queue.filled = len(rows)  # as before the push: the same step again
-        unit = F.normalize(batch)
-        pairs = Pairs.within(unit, classes, memory=queue.refs(normalize=True))
-        return loss(dataclasses.replace(pairs, blocks=(unit.detach(), pairs.blocks[1])))
+        pairs = Pairs.within(raw.normalized(), queue.rows(normalize=True))
+        cut = dataclasses.replace(pairs.anchors, embeddings=pairs.anchors.embeddings.detach())
+        return loss(dataclasses.replace(pairs, blocks=(cut, pairs.blocks[1])))
 
     return forward
 
@@ -243,7 +239,7 @@ CASES = [
     _bench.Case("lifted-generalized-64", "PML", partial(prepare, *GENERALIZED, 64), same, 101),
     _bench.Case("infonce-64", "PML", partial(prepare, InfoNCE, losses.NTXentLoss, 64), same, 101),
     _bench.Case("supcon-64", "PML", partial(prepare, SupCon, losses.SupConLoss, 64), same, 101),
-    _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2, Pairs.within), same, 101),
+    _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2), same, 101),
     _bench.Case("fast-ap-64", "PML", partial(prepare, FastAP, losses.FastAPLoss, 64), same, 101),
     _bench.Case("smooth-ap-64", "PML", partial(prepare, *SMOOTH_AP, 64, 0, 8, with_itself), same, 101),
     *[_bench.Case(name, "PML", partial(prepare_classes, *losses), same, 31) for name, losses in CLASS_LOSSES.items()],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid.pairs import Refs
+from reid.pairs import Rows
 
 MODES = ("separate", "joint")
 
@@ -67,17 +67,25 @@ class EmbeddingQueue(nn.Module):
         return self.filled
 
     @torch.no_grad()
-    def push(self, embeddings: Tensor, classes: Tensor, domains: Tensor, indices: Tensor) -> None:
-        """Adds raw embeddings (B, D), any float type, with (B,) int64 labels; the oldest rows fall out."""
-        rows = embeddings.detach().float()[-self.size :]
-        norms = rows.norm(dim=1).clamp_min(1e-12)
-        labels = torch.stack([classes, domains, indices])[:, -self.size :]
-        where = (self.position + torch.arange(len(rows), device=rows.device)) % self.size
-        self.units[where] = rows / norms[:, None]
+    def push(self, rows: Rows) -> None:
+        """Adds rows with raw embeddings (B, D), any float type; the oldest rows fall out.
+
+        Raises ValueError for other shapes: what a score that is no inner product compares, such as feature maps, is not kept.
+        """
+        if rows.embeddings.shape[1:] != self.units.shape[1:]:
+            raise ValueError(
+                f"memory: found embeddings {tuple(rows.embeddings.shape)}; expected vectors (B, {self.units.shape[1]}): "
+                "for rows of another shape set MEMORY.SIZE 0"
+            )
+        embeddings = rows.embeddings.detach().float()[-self.size :]
+        norms = embeddings.norm(dim=1).clamp_min(1e-12)
+        labels = torch.stack([rows.classes, rows.domains, rows.indices])[:, -self.size :]
+        where = (self.position + torch.arange(len(embeddings), device=norms.device)) % self.size
+        self.units[where] = embeddings / norms[:, None]
         self.norms[where] = norms
         self.labels[:, where] = labels
-        self.position = (self.position + len(rows)) % self.size
-        self.filled = min(self.size, self.filled + len(rows))
+        self.position = (self.position + len(embeddings)) % self.size
+        self.filled = min(self.size, self.filled + len(embeddings))
 
     @torch.no_grad()
     def drift(self, embeddings: Tensor, indices: Tensor) -> dict[str, float]:
@@ -93,11 +101,12 @@ class EmbeddingQueue(nn.Module):
         age = (self.position - 1 - then) % self.size // len(indices) + 1
         return {"drift": moved.square().sum(dim=1).mean().item(), "age": age.float().mean().item()}
 
-    def refs(self, *, normalize: bool) -> Refs:
+    def rows(self, *, normalize: bool) -> Rows:
         """Every row now held, as unit vectors (a view, nothing is copied) or raw."""
         units = self.units[: self.filled]
         embeddings = units if normalize else units * self.norms[: self.filled, None]
-        return Refs(embeddings, *self.labels[:, : self.filled])
+        classes, domains, indices = self.labels[:, : self.filled]
+        return Rows(embeddings, classes, domains, indices, unit=normalize)
 
     # Position and fill are plain integers, kept out of the device's memory so that reading them never waits for it.
 

@@ -3,104 +3,148 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 ROWS = 1024  # references compared at once where the scores are not kept: they stay in a CPU's cache
 
+Score = Callable[[Tensor, Tensor], Tensor]  # anchors (B, *shape), references (n, *shape) -> (B, n)
 
-class Refs(NamedTuple):
-    """Rows to compare anchors with: embeddings (N, D) and, per row, class, domain and sample index (N,) int64."""
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Embeddings (N, *shape) and, per row, class, domain and sample index (N,) int64.
+
+    unit: the embeddings are known to have length 1. False says nothing.
+    """
 
     embeddings: Tensor
     classes: Tensor
     domains: Tensor
     indices: Tensor
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Anchors (B, D) against references (N, D).
-
-    blocks: the references' rows, in the order of the columns: the batch's, then the memory's, which is never copied.
-    positive, negative: (B, N) bool. A pair may be neither (an anchor with itself, a negative of another domain when
-    those are excluded); it is never both.
-    classes, domains, indices: (B,) int64 of the anchors; ref_*: (N,) int64 of the references.
-    """
-
-    anchors: Tensor
-    blocks: tuple[Tensor, ...]
-    positive: Tensor
-    negative: Tensor
-    classes: Tensor
-    ref_classes: Tensor
-    domains: Tensor
-    ref_domains: Tensor
-    indices: Tensor
-    ref_indices: Tensor
+    unit: bool = False
 
     @classmethod
-    def within(
+    def of(
         cls,
         embeddings: Tensor,
         classes: Tensor,
         domains: Tensor | None = None,
         indices: Tensor | None = None,
         *,
-        memory: Refs | None = None,
+        unit: bool = False,
+    ) -> Rows:
+        """Fills in what is left out: one domain, and -1 for unknown sample indices. Raises ValueError for other shapes."""
+        if embeddings.ndim < 2 or classes.shape != embeddings.shape[:1]:
+            raise ValueError(
+                f"rows: found embeddings {_shown(embeddings)} and classes {_shown(classes)}; "
+                "expected embeddings (N, D) and classes (N,), one a row"
+            )
+        domains = torch.zeros_like(classes) if domains is None else domains
+        indices = torch.full_like(classes, -1) if indices is None else indices
+        return cls(embeddings, classes, domains, indices, unit)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def select(self, which: Tensor) -> Rows:
+        """The rows `which`, int64 indices or a bool mask; a copy."""
+        return Rows(
+            self.embeddings[which], self.classes[which], self.domains[which], self.indices[which], unit=self.unit
+        )
+
+    def normalized(self) -> Rows:
+        """The same with embeddings of length 1. Raises ValueError where a row is no vector, as a feature map is none."""
+        if self.unit:
+            return self
+        if self.embeddings.ndim != 2:
+            raise ValueError(
+                f"rows: found embeddings {_shown(self.embeddings)}; expected vectors (N, D) to bring to length 1: "
+                f"{LOSSES_OF_ANY_SCORE} take their scores as they are"
+            )
+        return dataclasses.replace(self, embeddings=F.normalize(self.embeddings), unit=True)
+
+    @torch.no_grad()
+    def expect_unit(self) -> None:
+        """Raises ValueError for a length other than 1, or 0 as that of a row of zeros; free where it is known to be 1."""
+        if self.unit:
+            return
+        lengths = torch.linalg.vector_norm(wide(self.embeddings), dim=1)
+        wrong = lengths[((lengths - 1).abs() > 0.01) & (lengths > 0)]  # half precision is off by half of this
+        if len(wrong):
+            raise ValueError(
+                f"rows: found one of length {wrong[0]:.3g}; expected length 1: call loss(embeddings, labels), "
+                "or take Rows.of(...).normalized()"
+            )
+
+
+def inner(anchors: Tensor, refs: Tensor) -> Tensor:
+    """(B, n) inner products of vectors (B, D) and (n, D): the score, unless another is given."""
+    return anchors @ refs.T
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Anchors (B rows) against references (N rows); made by `within` and `between`.
+
+    blocks: the references, in the order of the columns: the batch, then the memory, which is never copied.
+    positive, negative: (B, N) bool. A pair may be neither (an anchor with itself, a negative of another domain when
+    those are excluded); it is never both.
+    score: a function that says how alike rows are, or the scores themselves, (B, N), with their gradient if any.
+    products: the given scores are the inner products of the rows.
+    """
+
+    anchors: Rows
+    blocks: tuple[Rows, ...]
+    positive: Tensor
+    negative: Tensor
+    score: Score | Tensor = inner
+    products: bool = False
+
+    @classmethod
+    def within(
+        cls,
+        rows: Rows,
+        memory: Rows | None = None,
+        *,
         negatives_within_domain: bool = False,
+        score: Score | Tensor = inner,
     ) -> Pairs:
         """The batch against itself and then, if given, against a memory: columns 0..B-1 are the batch, the rest memory.
 
         An anchor and itself (the diagonal of the first B columns) is neither positive nor negative. A memory must have
         been read before the batch was pushed into it, so that the diagonal is the only place where self can stand.
         """
-        batch = _refs(embeddings, classes, domains, indices)
-        sides = [batch] if memory is None else [batch, memory]
-        pairs = cls._between(batch, sides, negatives_within_domain)
-        pairs.positive[:, : len(classes)].fill_diagonal_(False)
+        pairs = cls._made(rows, (rows,) if memory is None else (rows, memory), negatives_within_domain, score)
+        pairs.positive[:, : len(rows)].fill_diagonal_(False)
         return pairs
 
     @classmethod
     def between(
-        cls,
-        anchors: Tensor,
-        classes: Tensor,
-        refs: Tensor,
-        ref_classes: Tensor,
-        domains: Tensor | None = None,
-        ref_domains: Tensor | None = None,
-        indices: Tensor | None = None,
-        ref_indices: Tensor | None = None,
-        *,
-        negatives_within_domain: bool = False,
+        cls, anchors: Rows, refs: Rows, *, negatives_within_domain: bool = False, score: Score | Tensor = inner
     ) -> Pairs:
         """Two sets with nothing removed: every pair of equal class is positive, every other pair negative."""
-        one = _refs(anchors, classes, domains, indices)
-        other = _refs(refs, ref_classes, ref_domains, ref_indices)
-        return cls._between(one, [other], negatives_within_domain)
+        return cls._made(anchors, (refs,), negatives_within_domain, score)
+
+    @property
+    def itself(self) -> bool:
+        """The references are the anchors alone."""
+        return len(self.blocks) == 1 and self.blocks[0] is self.anchors
+
+    @property
+    def euclidean(self) -> bool:
+        """The scores are inner products of the rows, so that distances follow from them."""
+        return self.products or self.score is inner
 
     @cached_property
-    def refs(self) -> Tensor:
-        """(N, D) the references in one piece. With a memory behind the batch this copies it; nothing else here does."""
-        return _joined(self.blocks, dim=0)
-
-    def refs_of(self, columns: Tensor) -> Tensor:
-        """(C, D) the references `columns` (C,) int64 alone; no memory is copied for them."""
-        if len(self.blocks) == 1:
-            return self.blocks[0].index_select(0, columns)
-        start, parts, places = 0, [], []
-        for rows in self.blocks:
-            place = ((columns >= start) & (columns < start + len(rows))).nonzero().squeeze(1)
-            parts.append(rows.index_select(0, columns[place] - start))
-            places.append(place)
-            start += len(rows)
-        return _joined(parts, dim=0)[torch.cat(places).argsort()]
+    def ref_classes(self) -> Tensor:
+        """(N,) int64."""
+        return _joined([rows.classes for rows in self.blocks], dim=0)
 
     # amax, not any: on the CPU it takes less than half the time over a mask of this shape.
 
@@ -115,34 +159,57 @@ class Pairs:
         return self.positive.amax(dim=1) | self.negative.amax(dim=1)
 
     def similarity(self) -> Tensor:
-        """(B, N) inner products, in float32 or wider whatever the autocast: losses scale them by up to 256."""
-        with torch.autocast(self.anchors.device.type, enabled=False):
-            anchors = wide(self.anchors)
-            return _joined([anchors @ wide(rows).T for rows in self.blocks], dim=1)
+        """(B, N) scores, inner products or others, in float32 or wider whatever the autocast: losses scale them by up to 256."""
+        if isinstance(self.score, Tensor):
+            return wide(self.score)
+        with torch.autocast(self.positive.device.type, enabled=False):
+            anchors = wide(self.anchors.embeddings)
+            return _joined([wide(self.score(anchors, wide(rows.embeddings))) for rows in self.blocks], dim=1)
 
     def similarity_of(self, rows: Tensor, columns: Tensor) -> Tensor:
         """(R, C) the same of the anchors `rows` (R,) int64 with the references `columns` (C,) int64 alone."""
-        with torch.autocast(self.anchors.device.type, enabled=False):
-            return wide(self.anchors.index_select(0, rows)) @ wide(self.refs_of(columns)).T
+        if isinstance(self.score, Tensor):
+            return wide(self.score.index_select(0, rows).index_select(1, columns))
+        with torch.autocast(self.positive.device.type, enabled=False):
+            anchors = wide(self.anchors.embeddings.index_select(0, rows))
+            return wide(self.score(anchors, wide(self.refs_of(columns))))
 
     def distances(self) -> Tensor:
-        """(B, N) Euclidean distances, in float32 or wider; the gradient is 0, not infinite, between duplicates."""
-        with torch.autocast(self.anchors.device.type, enabled=False):
-            anchors = wide(self.anchors)
-            squared = _joined([_squared_distances(anchors, wide(rows)) for rows in self.blocks], dim=1)
-        return squared.clamp_min(1e-12).sqrt()
+        """(B, N) Euclidean distances, in float32 or wider; the gradient is 0, not infinite, between duplicates.
+
+        Raises ValueError where the score is no inner product.
+        """
+        self._expect_products("distances")
+        given: Sequence[Tensor | None] = [None] * len(self.blocks)
+        if isinstance(self.score, Tensor):
+            given = self.score.split(self._sizes, dim=1)
+        with torch.autocast(self.positive.device.type, enabled=False):
+            anchors = wide(self.anchors.embeddings)
+            parts = zip(self.blocks, given, strict=True)
+            squared = [_squared_distances(anchors, wide(rows.embeddings), products) for rows, products in parts]
+        return _joined(squared, dim=1).clamp_min(1e-12).sqrt()
+
+    def refs_of(self, columns: Tensor) -> Tensor:
+        """(C, *shape) embeddings of the references `columns` (C,) int64 alone; no memory is copied for them."""
+        if len(self.blocks) == 1:
+            return self.blocks[0].embeddings.index_select(0, columns)
+        start, parts, places = 0, [], []
+        for rows in self.blocks:
+            place = ((columns >= start) & (columns < start + len(rows))).nonzero().squeeze(1)
+            parts.append(rows.embeddings.index_select(0, columns[place] - start))
+            places.append(place)
+            start += len(rows)
+        return _joined(parts, dim=0)[torch.cat(places).argsort()]
 
     def columns(self, kept: Tensor) -> Pairs:
         """The same with the references in `kept` (N,) bool alone."""
-        sizes = [len(rows) for rows in self.blocks]
+        parts = [part.nonzero().squeeze(1) for part in kept.split(self._sizes)]
         return dataclasses.replace(
             self,
-            blocks=tuple(rows[part] for rows, part in zip(self.blocks, kept.split(sizes), strict=True)),
+            blocks=tuple(rows.select(part) for rows, part in zip(self.blocks, parts, strict=True)),
             positive=self.positive[:, kept],
             negative=self.negative[:, kept],
-            ref_classes=self.ref_classes[kept],
-            ref_domains=self.ref_domains[kept],
-            ref_indices=self.ref_indices[kept],
+            score=self.score[:, kept] if isinstance(self.score, Tensor) else self.score,
         )
 
     def near(self, distance: float | Tensor) -> Pairs:
@@ -151,8 +218,10 @@ class Pairs:
         distance: one, or each anchor's own, (B, 1). For losses to which farther negatives are worth nothing, in value and
         gradient: of a large memory a few columns are left, and the scores of all are never held at once. Few references
         are left alone, and so are all where more than half are near: copying them would cost more than it saves.
+        Raises ValueError where the score is no inner product.
         """
-        if len(self.ref_classes) <= ROWS:
+        self._expect_products("near references")
+        if self.positive.shape[1] <= ROWS:
             return self
         kept = ~self._beyond(distance) | self.positive.amax(dim=0)  # (N,); what is NaN stays, to be seen
         return self if 2 * int(kept.sum()) > len(kept) else self.columns(kept)
@@ -160,31 +229,46 @@ class Pairs:
     @torch.no_grad()
     def _beyond(self, distance: float | Tensor) -> Tensor:
         """(N,) bool: the references farther than that from every anchor."""
-        anchors = wide(self.anchors)
+        anchors = wide(self.anchors.embeddings)
         limit = torch.as_tensor(distance, dtype=anchors.dtype, device=anchors.device).square()
         with torch.autocast(anchors.device.type, enabled=False):
-            parts = (wide(part) for rows in self.blocks for part in rows.split(ROWS))
+            parts = (wide(part) for rows in self.blocks for part in rows.embeddings.split(ROWS))
             return torch.cat([_squared_distances(anchors, part).sub_(limit).amin(dim=0) > 0 for part in parts])
 
+    @property
+    def _sizes(self) -> list[int]:
+        return [len(rows) for rows in self.blocks]
+
     @classmethod
-    def _between(cls, batch: Refs, sides: list[Refs], negatives_within_domain: bool) -> Pairs:
-        classes, domains, indices = (_joined(labels, dim=0) for labels in list(zip(*sides, strict=True))[1:])
-        positive = batch.classes[:, None] == classes  # (B, N)
+    def _made(
+        cls, anchors: Rows, blocks: tuple[Rows, ...], negatives_within_domain: bool, score: Score | Tensor
+    ) -> Pairs:
+        positive = anchors.classes[:, None] == _joined([rows.classes for rows in blocks], dim=0)  # (B, N)
         negative = ~positive
         if negatives_within_domain:
-            negative &= batch.domains[:, None] == domains
-        return cls(
-            batch.embeddings,
-            tuple(side.embeddings for side in sides),
-            positive,
-            negative,
-            batch.classes,
-            classes,
-            batch.domains,
-            domains,
-            batch.indices,
-            indices,
-        )
+            negative &= anchors.domains[:, None] == _joined([rows.domains for rows in blocks], dim=0)
+        if score is inner and anchors.embeddings.ndim != 2:
+            raise ValueError(
+                f"pairs: found embeddings {_shown(anchors.embeddings)}; expected vectors (B, D), or a `score` of their own"
+            )
+        if isinstance(score, Tensor) and score.shape != positive.shape:
+            raise ValueError(f"pairs: found scores {_shown(score)}; expected {_shown(positive)}, anchors x references")
+        return cls(anchors, blocks, positive, negative, score)
+
+    def _expect_products(self, what: str) -> None:
+        if not self.euclidean:
+            found = (
+                "given"
+                if isinstance(self.score, Tensor)
+                else getattr(self.score, "__name__", type(self.score).__name__)
+            )
+            raise ValueError(
+                f"pairs: {what} follow from inner products, and the score is {found}; take a loss of any score, "
+                f"such as {LOSSES_OF_ANY_SCORE}"
+            )
+
+
+LOSSES_OF_ANY_SCORE = "binomial, circle, infonce, multi_similarity, supcon, or triplet with DISTANCE score"
 
 
 def wide(x: Tensor) -> Tensor:
@@ -196,21 +280,15 @@ def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=dim)
 
 
-def _squared_distances(anchors: Tensor, refs: Tensor) -> Tensor:
-    """(B, n). By norms, which need no copy of a memory as the squares of its rows do: a tenth of the time."""
+def _squared_distances(anchors: Tensor, refs: Tensor, products: Tensor | None = None) -> Tensor:
+    """(B, n). By norms, which need no copy of a memory as the squares of its rows do: a tenth of the time.
+
+    products: (B, n) inner products, where they are given.
+    """
     ours, theirs = (torch.linalg.vector_norm(rows, dim=1).square() for rows in (anchors, refs))
-    return (anchors @ refs.T).mul_(-2.0).add_(theirs).add_(ours[:, None])
+    products = anchors @ refs.T if products is None else wide(products).clone()
+    return products.mul_(-2.0).add_(theirs).add_(ours[:, None])
 
 
-def _refs(embeddings: Tensor, classes: Tensor, domains: Tensor | None, indices: Tensor | None) -> Refs:
-    """Fills in what a caller in a prompt leaves out: one domain, and -1 for unknown sample indices."""
-    if embeddings.ndim != 2 or len(embeddings) != len(classes):
-        raise ValueError(
-            f"pairs: found embeddings {tuple(embeddings.shape)} and {len(classes)} classes; "
-            "expected embeddings (B, D) and one class a row"
-        )
-    if domains is None:
-        domains = torch.zeros_like(classes)
-    if indices is None:
-        indices = torch.full_like(classes, -1)
-    return Refs(embeddings, classes, domains, indices)
+def _shown(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape)

@@ -1,12 +1,7 @@
-"""General pair weighting: any pair loss seen as a weight for each pair, and the picture of these weights.
-
-Source: Wang et al. 2019, Multi-Similarity Loss with General Pair Weighting. A loss L of the similarities S has the
-gradient of sum(W * S) with constant weights W = dL/dS.
-"""
+"""The picture of the weights that pair losses give to pairs (`PairLoss.weights`)."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -15,42 +10,10 @@ from torch import Tensor
 
 from reid.builder import registry
 from reid.losses import PairLoss
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 POSITIVE, NEGATIVE = (0.6, 0.8), (0.55, 0.4, 0.1)  # of the anchor in the picture; the first of each moves
 DIM = 512
-
-
-@dataclasses.dataclass(frozen=True)
-class _Given(Pairs):
-    """Pairs with similarities given instead of computed; distances follow from them and from the lengths of the rows."""
-
-    given: Tensor
-
-    def similarity(self) -> Tensor:
-        return self.given
-
-    def similarity_of(self, rows: Tensor, columns: Tensor) -> Tensor:
-        return self.given[rows][:, columns]
-
-    def distances(self) -> Tensor:
-        lengths = self.anchors.square().sum(dim=1)[:, None] + self.refs.square().sum(dim=1)
-        return (lengths - 2 * self.given).clamp_min(1e-12).sqrt()
-
-    def columns(self, kept: Tensor) -> Pairs:
-        return dataclasses.replace(super().columns(kept), given=self.given[:, kept])  # type: ignore[call-arg]
-
-    def near(self, distance: float | Tensor) -> Pairs:
-        """All of them: what is left out for speed has weight 0."""
-        return self
-
-
-def weights(loss: PairLoss, pairs: Pairs) -> Tensor:
-    """(B, N) dL/dS: how strongly each pair is pushed apart (above 0) or pulled together (below 0)."""
-    similarity = pairs.similarity().detach().requires_grad_(True)
-    fields = {field.name: getattr(pairs, field.name) for field in dataclasses.fields(pairs)}
-    (gradient,) = torch.autograd.grad(loss(_Given(**fields, given=similarity)), similarity)
-    return gradient
 
 
 def curve(loss: PairLoss, similarities: Tensor, *, positive: bool) -> Tensor:
@@ -67,8 +30,8 @@ def curve(loss: PairLoss, similarities: Tensor, *, positive: bool) -> Tensor:
         row = fixed.index_fill(0, torch.tensor(moving), float(similarity))
         refs = torch.zeros(len(row), DIM, dtype=torch.float64)
         refs[:, 0], refs[:, 1] = row, (1 - row.square()).sqrt()
-        pairs = Pairs.between(torch.eye(1, DIM, dtype=torch.float64), classes[:1], refs, classes)
-        found.append(weights(loss, pairs)[0, moving])
+        anchor = Rows.of(torch.eye(1, DIM, dtype=torch.float64), classes[:1])
+        found.append(loss.weights(Pairs.between(anchor, Rows.of(refs, classes)))[0, moving])
     return torch.stack(found)
 
 

@@ -6,11 +6,13 @@ are injected, never options.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 
 class Loss(nn.Module):
@@ -31,12 +33,28 @@ class Loss(nn.Module):
 class PairLoss(Loss):
     """A function of pairs: `forward(pairs) -> scalar`.
 
-    normalize: True asks for unit vectors in `pairs.anchors` and `pairs.refs`, False for raw ones.
+    normalize: True asks for unit vectors where the score is their inner product; False takes rows of any length.
     Anchors that lack what the loss needs (a positive, a negative) are left out of its mean; a batch without any such
     anchor gives 0 with gradient 0.
     """
 
     normalize = True
+
+    def __call__(self, pairs: Pairs | Tensor, labels: Tensor | None = None) -> Tensor:
+        """Of pairs, or of embeddings (B, D) and labels (B,) int64: all pairs within them, normalised if the loss asks for it.
+
+        Raises ValueError for pairs of rows of another length than 1 where the loss asks for unit vectors.
+        """
+        if isinstance(pairs, Tensor) and labels is not None:
+            rows = Rows.of(pairs, labels)
+            pairs = Pairs.within(rows.normalized() if self.normalize else rows)
+        elif isinstance(pairs, Tensor) or labels is not None:
+            raise ValueError("expected loss(pairs) or loss(embeddings, labels)")
+        elif self.normalize and pairs.euclidean:
+            for rows in (pairs.anchors, *pairs.blocks):
+                rows.expect_unit()
+        loss: Tensor = super().__call__(pairs)
+        return loss
 
     def forward(self, pairs: Pairs) -> Tensor:
         raise NotImplementedError
@@ -44,6 +62,19 @@ class PairLoss(Loss):
     def usable(self, pairs: Pairs) -> Tensor:
         """(B,) bool: the anchors that have what the loss needs, unless it says otherwise a positive and a negative."""
         return pairs.complete
+
+    @torch.enable_grad()
+    def weights(self, pairs: Pairs) -> Tensor:
+        """(B, N) dL/dS at the pairs' scores S: how strongly each is pushed apart (above 0) or pulled together (below 0).
+
+        The gradient of the loss is that of sum(weights * S), the weights held constant.
+        Source: Wang et al. 2019, Multi-Similarity Loss with General Pair Weighting.
+        """
+        scores = pairs.similarity().detach().requires_grad_(True)
+        (weights,) = torch.autograd.grad(
+            self(dataclasses.replace(pairs, score=scores, products=pairs.euclidean)), scores
+        )
+        return weights
 
 
 class ClassLoss(Loss):

@@ -8,7 +8,7 @@ from torch import Tensor
 from reid.losses import ClassLoss
 from reid.losses._cosine import directions, unit
 from reid.losses.circle import Circle
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 
 class CircleSoftmax(ClassLoss):
@@ -26,4 +26,5 @@ class CircleSoftmax(ClassLoss):
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         every = torch.arange(len(self.weight), device=classes.device)
-        return self.circle(Pairs.between(unit(embeddings), classes, unit(self.weight), every))
+        rows, weights = Rows.of(unit(embeddings), classes, unit=True), Rows.of(unit(self.weight), every, unit=True)
+        return self.circle(Pairs.between(rows, weights))

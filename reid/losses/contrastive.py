@@ -53,7 +53,8 @@ class Contrastive(PairLoss):
 
     def _summed(self, pairs: Pairs) -> Tensor:
         num_anchors = self.usable(pairs).sum().clamp_min(1)
-        pairs = pairs.near(math.sqrt(max(0.0, 2 - 2 * self.margin)))  # the distance of unit vectors at that similarity
+        if pairs.euclidean:  # 2 - 2 s is the squared distance of unit vectors
+            pairs = pairs.near(math.sqrt(max(0.0, 2 - 2 * self.margin)))
         similarity = pairs.similarity()  # (B, n)
         counted = pairs.positive | (pairs.negative & (similarity > self.margin))
         values = torch.where(pairs.positive, 1 - similarity, similarity)

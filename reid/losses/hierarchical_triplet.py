@@ -58,8 +58,8 @@ class HierarchicalTriplet(PairLoss):
 
     def forward(self, pairs: Pairs) -> Tensor:
         distances = 2 - 2 * pairs.similarity()  # (B, N)
-        levels = self.levels[pairs.classes][:, pairs.ref_classes]
-        margins = self.margin + self.thresholds[levels.int()] - self.spreads[pairs.classes][:, None]
+        levels = self.levels[pairs.anchors.classes][:, pairs.ref_classes]
+        margins = self.margin + self.thresholds[levels.int()] - self.spreads[pairs.anchors.classes][:, None]
         pulls, pushes = active(distances.detach(), margins, pairs)
         triplets = (pairs.positive.sum(dim=1) * pairs.negative.sum(dim=1)).sum().clamp_min(1)
         return ((pulls - pushes) / triplets * distances + pushes / triplets * margins).sum() / 2

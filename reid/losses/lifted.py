@@ -40,6 +40,6 @@ class Lifted(PairLoss):
             return mean(F.relu(logsumexp(distances, pairs.positive) + negatives), self.usable(pairs))
         rows, columns = pairs.positive.nonzero(as_tuple=True)
         either, known = negatives[rows], pairs.negative.any(dim=1)[rows]
-        if pairs.refs is pairs.anchors:
+        if pairs.itself:
             either, known = torch.logaddexp(either, negatives[columns]), known | pairs.negative.any(dim=1)[columns]
         return mean(F.relu(either + distances[rows, columns]).square() / 2, known)

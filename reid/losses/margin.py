@@ -55,7 +55,7 @@ class Margin(PairLoss):
         distances = pairs.distances()  # (B, N)
         rows, columns = (pairs.positive & self.usable(pairs)[:, None]).nonzero(as_tuple=True)
         anchors, drawn = self.draw(pairs, distances.detach())
-        beta = self.beta[pairs.classes]  # (B,)
+        beta = self.beta[pairs.anchors.classes]  # (B,)
         pull = F.relu(distances[rows, columns] - beta[rows] + self.margin)
         push = F.relu(beta[anchors] - distances[anchors, drawn] + self.margin)
         num_terms = (pull > 0).sum() + (push > 0).sum()
@@ -68,7 +68,7 @@ class Margin(PairLoss):
         """Rows and columns of the drawn negatives, (T,) each: as many for an anchor as it has positives."""
         near = pairs.negative & (distances < self.nonzero_cutoff)
         counts = pairs.positive.sum(dim=1) * near.any(dim=1)  # (B,)
-        weights = self.log_weights(distances, pairs.anchors.shape[1])
+        weights = self.log_weights(distances, pairs.anchors.embeddings.shape[1])
         # Logarithms up to the softmax: at 512 dimensions they span 370, and exp alone would make whole rows 0.
         # A row without a near negative becomes uniform here and draws nothing, by its count.
         probability = weights.masked_fill(~near, torch.finfo(weights.dtype).min).softmax(dim=1)

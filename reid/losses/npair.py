@@ -30,13 +30,14 @@ class NPair(PairLoss):
         self.l2 = l2
 
     def forward(self, pairs: Pairs) -> Tensor:
-        numbers = torch.arange(len(pairs.classes), device=pairs.classes.device)
-        earliest = (pairs.classes[:, None] == pairs.classes).max(dim=1).indices  # (B,) the first row of its class
+        classes = pairs.anchors.classes
+        numbers = torch.arange(len(classes), device=classes.device)
+        earliest = (classes[:, None] == classes).max(dim=1).indices  # (B,) the first row of its class
         paired, first = pairs.positive.max(dim=1)  # first: of those that are True
         rows = (paired & (earliest == numbers)).nonzero().squeeze(1)  # (C,)
         columns = first[rows]
-        if pairs.ref_classes is not pairs.classes:  # there is more than the batch
-            alone = (pairs.classes[:, None] != pairs.ref_classes).all(dim=0).nonzero().squeeze(1)
+        if not pairs.itself:
+            alone = (classes[:, None] != pairs.ref_classes).all(dim=0).nonzero().squeeze(1)
             columns = torch.cat([columns, alone[_first(pairs.ref_classes[alone])]])  # (C + others,)
         negative = pairs.negative.index_select(0, rows).index_select(1, columns)
         complete = negative.any(dim=1)
@@ -45,7 +46,8 @@ class NPair(PairLoss):
         targets = numbers[: len(rows)].masked_fill(~complete, -100)  # left out
         loss = F.cross_entropy(scores, targets, reduction="sum") / complete.sum().clamp_min(1)
         if self.l2:
-            anchors, positives = (x.to(loss.dtype) for x in (pairs.anchors[rows], pairs.refs_of(columns[: len(rows)])))
+            ends = (pairs.anchors.embeddings[rows], pairs.refs_of(columns[: len(rows)]))
+            anchors, positives = (x.to(loss.dtype) for x in ends)
             loss = loss + self.l2 / 2 * mean((anchors.square() + positives.square()).sum(dim=1), complete)
         return loss
 

@@ -11,7 +11,7 @@ from reid.losses._masked import mean
 from reid.losses._triplets import active
 from reid.pairs import ROWS, Pairs
 
-DISTANCES = ("euclidean", "cosine")
+DISTANCES = ("euclidean", "cosine", "score")
 MINING = ("hard", "semi_hard", "all")
 
 
@@ -25,7 +25,8 @@ class Triplet(PairLoss):
     Args:
         margin: in units of the distance; 0.3 is usual for re-ID. 0 takes the soft margin log(1 + exp(d_p - d_n)) instead,
             as FastReID does; for `hard` alone.
-        distance: `euclidean` between raw embeddings, or `cosine` (1 - similarity) between unit ones.
+        distance: `euclidean` between raw embeddings; `cosine` (1 - similarity) between unit ones; `score`, minus the score
+            of the pairs, such as a matcher's; without one, minus the inner product of raw embeddings.
         mining: which triplets count.
     Source:  Hermans et al. 2017, eq. 5, the soft margin of section 3.2 and the mean over active triplets of section 3.2;
              Schroff et al. 2015 (FaceNet), eq. 4, for semi-hard. Deviation: FaceNet's distances are squared ones of unit
@@ -39,13 +40,13 @@ class Triplet(PairLoss):
                 raise ValueError(f"{option}: no {value}; there are {', '.join(known)}")
         if margin <= 0 and mining != "hard":
             raise ValueError(f"MARGIN is {margin}: the soft margin is for MINING hard; {mining} needs one above 0")
-        self.margin, self.mining = margin, mining
+        self.margin, self.distance, self.mining = margin, distance, mining
         self.normalize = distance == "cosine"
 
     def forward(self, pairs: Pairs) -> Tensor:
         if self.mining == "hard":
             return self._hardest(self._distances(pairs), pairs)
-        if len(pairs.ref_classes) > ROWS:
+        if pairs.positive.shape[1] > ROWS and pairs.euclidean and self.distance != "score":
             pairs = pairs.near(self._reach(pairs))
         distances = self._distances(pairs)  # (B, n)
         pulls, pushes = active(distances.detach(), self.margin, pairs, semi_hard=self.mining == "semi_hard")
@@ -53,7 +54,9 @@ class Triplet(PairLoss):
         return (((pulls - pushes) * distances).sum() + self.margin * triplets) / triplets.clamp_min(1)
 
     def _distances(self, pairs: Pairs) -> Tensor:
-        return 1 - pairs.similarity() if self.normalize else pairs.distances()
+        if self.distance == "euclidean":
+            return pairs.distances()
+        return 1 - pairs.similarity() if self.distance == "cosine" else -pairs.similarity()
 
     @torch.no_grad()
     def _reach(self, pairs: Pairs) -> Tensor:

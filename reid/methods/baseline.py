@@ -17,7 +17,7 @@ from reid.memory import CrossBatch, EmbeddingQueue
 from reid.methods import Method
 from reid.methods._distances import class_distances
 from reid.models.encoder import Encoder
-from reid.pairs import Pairs, Refs
+from reid.pairs import Pairs, Rows
 
 METRICS = ("cosine", "euclidean")
 
@@ -110,7 +110,7 @@ class Baseline(Method):
             self.unusable += fresh["unusable"].sum(dim=0)
         for name, queue in self.queues.items():
             if name in fresh:
-                queue.push(fresh[name], fresh["classes"], fresh["domains"], fresh["indices"])
+                queue.push(Rows(fresh[name], fresh["classes"], fresh["domains"], fresh["indices"]))
         if self.key_encoder is not None and self.memory is not None:
             with torch.no_grad():
                 for key, parameter in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
@@ -150,35 +150,24 @@ class Baseline(Method):
 
     def _pairs(self, term: Term, loss: PairLoss, embeddings: Tensor, batch: Batch) -> dict[str, tuple[float, Pairs]]:
         """What a pair loss is taken over: weight and pairs, by the name of the loss that comes of them."""
+        rows = Rows(embeddings, batch.classes, batch.domains, batch.indices)
         if loss.normalize:
-            embeddings = F.normalize(embeddings)
-        labels = (batch.classes, batch.domains, batch.indices)
-        within = self.negatives_within_domain
-        refs = self._remembered(term.feature, loss.normalize, batch.step)
-        if self.memory is None or refs is None or self.memory.mode == "joint":
-            pairs = Pairs.within(embeddings, *labels, memory=refs, negatives_within_domain=within)
-            return {term.name: (term.weight, pairs)}
-        against = Pairs.between(
-            embeddings,
-            batch.classes,
-            refs.embeddings,
-            refs.classes,
-            batch.domains,
-            refs.domains,
-            batch.indices,
-            refs.indices,
-            negatives_within_domain=within,
-        )
+            rows = rows.normalized()
+        limited = self.negatives_within_domain
+        memory = self._remembered(term.feature, loss.normalize, batch.step)
+        if self.memory is None or memory is None or self.memory.mode == "joint":
+            return {term.name: (term.weight, Pairs.within(rows, memory, negatives_within_domain=limited))}
+        against = Pairs.between(rows, memory, negatives_within_domain=limited)
         return {
-            term.name: (term.weight, Pairs.within(embeddings, *labels, negatives_within_domain=within)),
+            term.name: (term.weight, Pairs.within(rows, negatives_within_domain=limited)),
             f"{term.name}_memory": (term.weight * self.memory.weight, against),
         }
 
-    def _remembered(self, feature: str, normalize: bool, step: int) -> Refs | None:
+    def _remembered(self, feature: str, normalize: bool, step: int) -> Rows | None:
         """The queue's rows, or None while there is nothing to compare with."""
         if self.memory is None or step < self.memory.start_step or not len(self.queues[feature]):
             return None
-        return self.queues[feature].refs(normalize=normalize)
+        return self.queues[feature].rows(normalize=normalize)
 
     def _fresh(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """What the queues should keep of this batch: nothing before START_STEP."""

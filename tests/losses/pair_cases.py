@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from reid.pairs import Pairs, Refs
+from reid.pairs import Pairs, Rows
 
 KINDS = ("batch", "memory", "joint")
 
@@ -27,14 +27,14 @@ class Case:
         labels = torch.zeros_like(memory_classes)
         if kind == "batch":
             self.refs, self.ref_classes = self.rows, self.classes
-            self.pairs = Pairs.within(self.rows, self.classes)
+            self.pairs = Pairs.within(Rows.of(self.rows, self.classes))
         elif kind == "memory":
             self.refs, self.ref_classes = memory, memory_classes
-            self.pairs = Pairs.between(self.rows, self.classes, memory, memory_classes)
+            self.pairs = Pairs.between(Rows.of(self.rows, self.classes), Rows.of(memory, memory_classes))
         else:
             self.refs, self.ref_classes = torch.cat([self.rows, memory]), torch.cat([self.classes, memory_classes])
-            queue = Refs(memory, memory_classes, labels, labels)
-            self.pairs = Pairs.within(self.rows, self.classes, memory=queue)
+            queue = Rows(memory, memory_classes, labels, labels)
+            self.pairs = Pairs.within(Rows.of(self.rows, self.classes), queue)
         self.s = [[row @ ref for ref in self.refs] for row in self.rows]
         self.d = [
             [None if self.own(i, j) else (row - ref).norm() for j, ref in enumerate(self.refs)]
@@ -68,13 +68,13 @@ def one_anchor():
     s = torch.tensor([0.8, 0.6, 0.4, 0.55, 0.1], dtype=torch.float64)
     refs = torch.stack([s, (1 - s**2).sqrt()], dim=1)
     anchor = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    return Pairs.between(anchor, torch.tensor([0]), refs, torch.tensor([0, 0, 1, 2, 3]))
+    return Pairs.between(Rows.of(anchor, torch.tensor([0])), Rows.of(refs, torch.tensor([0, 0, 1, 2, 3])))
 
 
 def gives_zero(loss, classes):
     """On this batch the loss is 0, and so is its gradient."""
     x = torch.randn(len(classes), 4, requires_grad=True)
-    value = loss(Pairs.within(F.normalize(x), torch.tensor(classes)))
+    value = loss(x, torch.tensor(classes))
     value.backward()
     return value.item() == 0 and torch.equal(x.grad, torch.zeros_like(x))
 
@@ -89,8 +89,8 @@ def same_without_the_far(loss, monkeypatch):
     labels[::50] = torch.arange(60) % 4  # in the near heap
     x.requires_grad_(True)
     rows, memory = (F.normalize(x), F.normalize(memory)) if loss.normalize else (x, memory)
-    queue = Refs(memory, labels, torch.zeros_like(labels), torch.zeros_like(labels))
-    pairs = Pairs.within(rows, torch.arange(8) // 2, memory=queue)
+    queue = Rows(memory, labels, torch.zeros_like(labels), torch.zeros_like(labels))
+    pairs = Pairs.within(Rows.of(rows, torch.arange(8) // 2), queue)
     columns = []
     near = Pairs.near
 

@@ -5,7 +5,7 @@ import torch
 from pair_cases import KINDS, Case, gives_zero
 
 from reid.losses.binomial import BinomialDeviance
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 
 def slow_binomial(case, alpha, beta, cost):
@@ -27,7 +27,7 @@ def test_value_and_gradient_equal_the_slow_loop(kind, alpha, beta, cost):
 def test_worked_examples_of_one_pair(similarity, label, expected):
     ref = torch.tensor([[similarity, (1 - similarity**2) ** 0.5]], dtype=torch.float64)
     anchor = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    pairs = Pairs.between(anchor, torch.tensor([0]), ref, torch.tensor([label]))
+    pairs = Pairs.between(Rows.of(anchor, torch.tensor([0])), Rows.of(ref, torch.tensor([label])))
     assert BinomialDeviance()(pairs).item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -37,5 +37,5 @@ def test_batch_without_a_pair_gives_zero_with_gradient_zero():
 
 def test_batch_with_one_kind_of_pair_keeps_its_mean():
     x = torch.eye(3)
-    only = BinomialDeviance()(Pairs.within(x, torch.tensor([0, 0, 0])))
+    only = BinomialDeviance()(x, torch.tensor([0, 0, 0]))
     assert only.item() == pytest.approx(torch.log1p(torch.tensor(1.0).exp()).item())

@@ -6,7 +6,7 @@ from pair_cases import KINDS, Case, gives_zero, one_anchor, same_without_the_far
 from pytorch_metric_learning import distances, losses, reducers
 
 from reid.losses.contrastive import Contrastive
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 ZERO = torch.tensor(0.0, dtype=torch.float64)
 
@@ -82,7 +82,7 @@ def test_batch_without_a_pair_gives_zero_with_gradient_zero(form):
 
 
 def test_anchors_with_one_kind_of_pair_count():
-    pairs = Pairs.within(torch.eye(3), torch.tensor([0, 0, 0]))
+    pairs = Pairs.within(Rows.of(torch.eye(3), torch.tensor([0, 0, 0])))
     assert Contrastive().usable(pairs).all()
     assert Contrastive()(pairs).item() == 2  # two positives an anchor, each 1
 

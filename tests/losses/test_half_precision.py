@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from reid.builder import registry
 from reid.losses import PairLoss
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 PAIR_LOSSES = [name for name in registry.names("losses") if issubclass(registry.find("losses", name), PairLoss)]
 DIM = 8
@@ -24,14 +24,14 @@ CASES = {
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", PAIR_LOSSES)
 def test_value_and_gradients_are_finite(name, dtype, case):
-    rows, classes = CASES[case]
+    x, classes = CASES[case]
     loss = registry.make("losses", {"NAME": name}, num_classes=6, dim=DIM)
-    x, classes = rows.to(dtype, copy=True).requires_grad_(True), torch.tensor(classes)
+    x, classes = x.to(dtype, copy=True).requires_grad_(True), torch.tensor(classes)
     with torch.autocast("cpu", dtype if dtype != torch.float32 else None, enabled=dtype != torch.float32):
-        embeddings = F.normalize(x) if loss.normalize else x
-        remembered = embeddings.detach().float()
-        within = loss(Pairs.within(embeddings, classes))
-        against = loss(Pairs.between(embeddings, classes, remembered, classes))  # each image against itself, too
+        rows = Rows.of(F.normalize(x) if loss.normalize else x, classes)
+        remembered = Rows.of(rows.embeddings.detach().float(), classes)
+        within = loss(x, classes)
+        against = loss(Pairs.between(rows, remembered))  # each image against itself, too
     assert within.dtype == against.dtype == torch.float32
     assert within.isfinite()
     assert against.isfinite()

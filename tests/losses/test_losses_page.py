@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from reid.builder import registry
@@ -26,3 +27,11 @@ def test_options_and_defaults_are_those_of_the_code(name):
     stated = {key: yaml.safe_load(value) for key, value in re.findall(r"`([A-Z_0-9]+) ([^`]+)`", ROWS[name])}
     options = registry.options("losses", name)
     assert stated == {key: None if p.default is inspect.Parameter.empty else p.default for key, p in options.items()}
+
+
+def test_the_calls_it_shows_run():
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    rows, labels = torch.randn(3, 8, 4), torch.arange(8) // 2
+    names = {"embeddings": rows[0], "queries": rows[1], "gallery": rows[2], "labels": labels, "query_labels": labels}
+    names |= {"maps": torch.randn(8, 4, 2, 2), "matcher": lambda a, b: a.mean(dim=(2, 3)) @ b.mean(dim=(2, 3)).T}
+    exec(block, names)

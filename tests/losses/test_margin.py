@@ -13,7 +13,7 @@ from reid.losses import Term
 from reid.losses.margin import Margin
 from reid.methods.baseline import Baseline
 from reid.models.encoder import Encoder
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 
 def make(**options):
@@ -59,7 +59,7 @@ def on_a_circle(distances, dim=2, num_positives=1):
     angles = 2 * (torch.tensor([0.0] * num_positives + list(distances), dtype=torch.float64) / 2).arcsin()
     rows = F.pad(torch.stack([angles.cos(), angles.sin()], dim=1), (0, dim - 2)).float()
     classes = torch.cat([torch.zeros(num_positives), torch.arange(len(distances)) + 1]).long()
-    return Pairs.between(rows[:1], torch.zeros(1, dtype=torch.int64), rows, classes)
+    return Pairs.between(Rows.of(rows[:1], torch.zeros(1, dtype=torch.int64)), Rows.of(rows, classes))
 
 
 def test_each_anchor_draws_a_near_negative_for_every_positive():
@@ -123,7 +123,7 @@ def test_the_boundaries_reach_the_optimiser_and_move():
     assert group["lr_factor"] == 1000.0
     beta = method.losses["margin"].beta
     assert any(parameter is beta for parameter in group["params"])
-    collapsed = Pairs.within(F.normalize(torch.ones(8, 16)), torch.arange(8) // 2)
+    collapsed = Pairs.within(Rows.of(F.normalize(torch.ones(8, 16)), torch.arange(8) // 2))
     method.losses["margin"](collapsed).backward()
     torch.optim.SGD(group["params"], lr=0.1).step()
     assert beta.tolist() == pytest.approx([1.2 - 0.1 * 2 / 8] * 4)  # two of eight drawn negatives push each one

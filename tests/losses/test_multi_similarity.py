@@ -7,9 +7,7 @@ import torch
 from pair_cases import KINDS, Case, gives_zero, one_anchor
 from pytorch_metric_learning import losses, miners
 
-from reid.builder.weighting import weights
 from reid.losses.multi_similarity import MultiSimilarity
-from reid.pairs import Pairs
 
 A, B, BASE, EPS = 2.0, 50.0, 0.5, 0.1
 
@@ -53,7 +51,7 @@ def test_worked_example_of_one_anchor(mining, expected):
 def test_weights_of_pairs_equal_the_closed_form():
     """dL/ds is -1 / (exp(-a (base - s)) + sum exp(-a (s_k - s))) of a positive, and alike of a negative."""
     positives, negatives = (0.8, 0.6), (0.4, 0.55, 0.1)
-    found = weights(MultiSimilarity(mining=False), one_anchor())[0].tolist()
+    found = MultiSimilarity(mining=False).weights(one_anchor())[0].tolist()
     expected = [-1 / (exp(-A * (BASE - p)) + sum(exp(-A * (k - p)) for k in positives)) for p in positives]
     expected += [1 / (exp(B * (BASE - n)) + sum(exp(B * (k - n)) for k in negatives)) for n in negatives]
     assert found == pytest.approx(expected)
@@ -67,5 +65,5 @@ def test_batch_without_both_kinds_of_pair_gives_zero_with_gradient_zero(classes)
 
 def test_anchor_that_mining_leaves_nothing_still_counts():
     rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
-    loss = MultiSimilarity()(Pairs.within(rows, torch.tensor([0, 0, 1, 1])))
+    loss = MultiSimilarity()(rows, torch.tensor([0, 0, 1, 1]))
     assert loss.item() == 0

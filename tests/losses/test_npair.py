@@ -6,7 +6,7 @@ from pair_cases import KINDS, Case, gives_zero, one_anchor
 from pytorch_metric_learning import distances, losses
 
 from reid.losses.npair import NPair
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 
 def slow_npair(case, l2):
@@ -46,14 +46,14 @@ def test_value_equals_pytorch_metric_learning():
 
 def test_a_third_image_changes_nothing():
     x = torch.randn(6, 4)
-    pairs = Pairs.within(x, torch.tensor([0, 1, 0, 1, 1, 0]))
-    assert torch.equal(NPair()(pairs), NPair()(Pairs.within(x[:4], torch.tensor([0, 1, 0, 1]))))
+    pairs = Pairs.within(Rows.of(x, torch.tensor([0, 1, 0, 1, 1, 0])))
+    assert torch.equal(NPair()(pairs), NPair()(x[:4], torch.tensor([0, 1, 0, 1])))
 
 
 def test_negatives_of_other_domains_are_left_out_on_request():
     x, classes, domains = torch.randn(6, 4), torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 0, 1, 1])
-    limited = NPair()(Pairs.within(x, classes, domains, negatives_within_domain=True))
-    assert limited.item() == pytest.approx(NPair()(Pairs.within(x[:4], classes[:4])).item())
+    limited = NPair()(Pairs.within(Rows.of(x, classes, domains), negatives_within_domain=True))
+    assert limited.item() == pytest.approx(NPair()(x[:4], classes[:4]).item())
 
 
 def test_the_worked_example_of_one_anchor():

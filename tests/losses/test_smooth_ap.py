@@ -7,7 +7,7 @@ from pytorch_metric_learning import losses
 from torch.nn import functional as F
 
 from reid.losses.smooth_ap import SmoothAP
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 
 def slow_smooth_ap(case, temperature):
@@ -34,7 +34,7 @@ def test_a_low_temperature_gives_average_precision():
     s = torch.tensor([0.9, 0.2, 0.5, 0.3, 0.1], dtype=torch.float64)
     refs = torch.stack([s, (1 - s**2).sqrt()], dim=1)
     anchor = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    pairs = Pairs.between(anchor, torch.tensor([0]), refs, torch.tensor([0, 0, 1, 1, 1]))
+    pairs = Pairs.between(Rows.of(anchor, torch.tensor([0])), Rows.of(refs, torch.tensor([0, 0, 1, 1, 1])))
     assert SmoothAP(temperature=1e-3)(pairs).item() == pytest.approx(1 - (1 + 2 / 4) / 2)
 
 
@@ -42,7 +42,7 @@ def test_value_equals_pytorch_metric_learning_which_counts_an_image_among_its_ow
     """It mixes up the number of classes and that of images in each, so both are 4 here."""
     rows, classes = F.normalize(torch.randn(16, 5, dtype=torch.float64)), torch.arange(16) // 4
     expected = losses.SmoothAPLoss(temperature=0.1)(rows, classes)
-    actual = SmoothAP(temperature=0.1)(Pairs.between(rows, classes, rows, classes))
+    actual = SmoothAP(temperature=0.1)(Pairs.between(Rows.of(rows, classes), Rows.of(rows, classes)))
     assert actual.item() == pytest.approx(expected.item(), rel=1e-6)
 
 

@@ -14,7 +14,7 @@ from reid.losses.triplet import Triplet
 from reid.memory import CrossBatch
 from reid.methods.baseline import Baseline
 from reid.models.encoder import Encoder
-from reid.pairs import Pairs
+from reid.pairs import Pairs, Rows
 
 
 def make(memory: CrossBatch | None = None, **options) -> Baseline:
@@ -101,9 +101,8 @@ def test_separate_memory_adds_the_loss_against_the_queue():
     method.remember(method.training_losses(batch(0))[1])
     losses, _ = method.training_losses(batch(1, seed=1))
     features = method.encoder(batch(1, seed=1).images)[0]
-    refs = method.queues["before"].refs(normalize=False)
-    classes = batch().classes
-    expected = Triplet()(Pairs.between(features, classes, refs.embeddings, refs.classes))
+    queue = method.queues["before"].rows(normalize=False)
+    expected = Triplet()(Pairs.between(Rows.of(features, batch().classes), queue))
     assert losses["triplet_memory"].item() == pytest.approx(0.5 * 2.0 * expected.item(), rel=1e-5)
 
 
@@ -138,7 +137,7 @@ def test_joint_memory_is_one_loss_over_batch_and_queue():
     method.remember(method.training_losses(batch(0))[1])
     losses, _ = method.training_losses(batch(1, seed=1))
     features = method.encoder(batch(1, seed=1).images)[0]
-    pairs = Pairs.within(features, batch().classes, memory=method.queues["before"].refs(normalize=False))
+    pairs = Pairs.within(Rows.of(features, batch().classes), method.queues["before"].rows(normalize=False))
     assert "triplet_memory" not in losses
     assert losses["triplet"].item() == pytest.approx(0.5 * Triplet()(pairs).item(), rel=1e-5)
 
