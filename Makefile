@@ -19,7 +19,7 @@ test: check
 	$(BIN)/pytest -n 2
 
 demo: setup
-	$(BIN)/python tools/demo.py
+	$(BIN)/reid demo
 
 test-slow: setup
 	$(BIN)/pytest -m slow

@@ -1,4 +1,7 @@
-"""Installs `reid`. The compiled kernels are optional: without a compiler the same results come from numpy."""
+"""Installs `dg-reid`, which is imported as `reid`. It is published nowhere: install this folder, or a wheel built from it.
+
+The compiled kernels are optional: without a compiler the same results come from numpy.
+"""
 
 from pathlib import Path
 
@@ -6,18 +9,27 @@ from setuptools import Extension, find_packages, setup
 
 # Every `_name.c` below reid/ is one extension module. `optional` lets the installation go on where none can be built.
 KERNELS = [
-    Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=["-O3"], optional=True)
+    Extension(
+        ".".join(path.with_suffix("").parts),
+        [str(path)],
+        depends=[str(header) for header in sorted(path.parent.glob("_*.h"))],
+        extra_compile_args=["-O3"],
+        optional=True,
+    )
     for path in sorted(Path("reid").rglob("_*.c"))
 ]
 
 setup(
-    name="reid",
+    name="dg-reid",  # there is another `reid` on PyPI
     version="0.1.0",
     description="Domain-generalization person re-identification: train on several sources, score sets never seen.",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["reid", "reid.*"]),
-    package_data={"reid": ["data/splits/*"]},
+    # The recipes lie at the top of the checkout and inside the installed package.
+    packages=[*find_packages(include=["reid", "reid.*"]), "reid.configs"],
+    package_dir={"reid.configs": "configs"},
+    package_data={"reid": ["py.typed", "data/splits/*", "**/_*.pyi"], "reid.configs": ["**/*.yaml"]},
+    entry_points={"console_scripts": ["reid = reid.commands:main"]},
     ext_modules=KERNELS,
     install_requires=[
         "torch>=2.4",

@@ -44,7 +44,7 @@ def load(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: no file {path}; expected one written by tools/train_net.py")
+        raise FileNotFoundError(f"checkpoint: no file {path}; expected one written by reid train")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles torch did not write: what they are is said below

@@ -3,6 +3,7 @@
 yacs keeps the tree, freezes it and reads its values. Around it stands what yacs does not do: only `.yaml` is read (yacs
 would execute a `.py`), `_BASE_` names the file a config starts from, overrides reach into lists and free blocks, an int
 is fine where a float is the default, a list where a tuple was written, and an unknown key is answered with the nearest.
+`configs/...` names a recipe of the package where the working folder has no such file.
 
 A block with a NAME (METHOD, SAMPLER, an entry of LOSSES, AUGMENT, SOURCES or TARGETS) is free: its other keys are the options
 of the file it names, and `reid.builder` checks them against that file's constructor. An entry is reached by its number, in a
@@ -12,14 +13,23 @@ file (`LOSSES: {1: {MARGIN: 0.5}}`) as in an override (`LOSSES.1.MARGIN 0.5`); t
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from yacs.config import CfgNode
+
+# The recipes: reid/configs where the package was installed, configs/ beside reid/ in a checkout.
+_HERE = Path(__file__).resolve().parent
+RECIPES = next(
+    (folder for folder in (_HERE / "configs", _HERE.parent / "configs") if folder.is_dir()), _HERE / "configs"
+)
+
+Overrides = Sequence[str] | Mapping[str, Any]  # KEY VALUE KEY VALUE ... as typed, or {KEY: value} as Python has it
 
 FREE_BLOCKS = ("METHOD", "SAMPLER")
 # Keys that went, and what says the same now. Files and overrides with one are refused; `parse` translates them.
@@ -128,14 +138,14 @@ def defaults() -> CfgNode:
     return c
 
 
-def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> CfgNode:
-    """The frozen config of `path` (None: the defaults) with `overrides` (KEY VALUE KEY VALUE ...) on top.
+def load(path: str | os.PathLike | None = None, overrides: Overrides = ()) -> CfgNode:
+    """The frozen config of `path` (None: the defaults) with `overrides` (KEY VALUE KEY VALUE ..., or {KEY: value}) on top.
 
     Raises ValueError or FileNotFoundError, in one line, for anything that is not a known key with a value of its type.
     """
     cfg = defaults()
     if path is not None:
-        for content in _with_bases(Path(path), ()):
+        for content in _with_bases(find(path), ()):
             _merge(cfg, content, "")
     _override_all(cfg, overrides)
     if not cfg.OUTPUT_DIR:
@@ -146,7 +156,24 @@ def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> CfgNo
     return cfg
 
 
-def parse(text: str, overrides: Sequence[str] = ()) -> CfgNode:
+def find(path: str | os.PathLike, folder: str | os.PathLike = "") -> Path:
+    """The file `path` as seen from `folder`; where there is none, `configs/...` is that recipe of the package.
+
+    Raises FileNotFoundError where neither is there.
+    """
+    name = Path(path)
+    candidates = [Path(folder) / name]
+    if name.parts[:1] == ("configs",):
+        candidates.append(RECIPES.joinpath(*name.parts[1:]))
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"config: no file {' or '.join(map(str, candidates))}; expected the path of a .yaml file such as those in configs/"
+    )
+
+
+def parse(text: str, overrides: Overrides = ()) -> CfgNode:
     """The frozen config of a YAML text, such as the one a checkpoint carries, with `overrides` on top.
 
     A text of before some key MOVED is read as what it says today.
@@ -220,15 +247,13 @@ def _with_bases(path: Path, seen: tuple[Path, ...]) -> list[dict]:
     """The contents of `path` and of the files it starts from, the most basic first."""
     if path.suffix not in {".yaml", ".yml"}:
         raise ValueError(f"config: {path} is not a .yaml file; nothing else is read, and no config is ever executed")
-    if not path.is_file():
-        raise FileNotFoundError(f"config: no file {path}; expected the path of a .yaml file such as those in configs/")
     if path.resolve() in seen:
         raise ValueError(f"config: _BASE_ goes in a circle: {' -> '.join(map(str, (*seen, path.resolve())))}")
     content = _mapping(path.read_text(encoding="utf-8"), str(path))
     bases = content.pop("_BASE_", [])
     contents = []
     for base in [bases] if isinstance(bases, str) else bases:
-        contents += _with_bases(path.parent / base, (*seen, path.resolve()))
+        contents += _with_bases(find(base, path.parent), (*seen, path.resolve()))
     return [*contents, content]
 
 
@@ -286,30 +311,36 @@ def _named(entry: Any) -> Any:
     return {"NAME": entry} if isinstance(entry, str) else entry
 
 
-def _override_all(cfg: CfgNode, overrides: Sequence[str]) -> None:
+def _override_all(cfg: CfgNode, overrides: Overrides) -> None:
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            value = os.fspath(value) if isinstance(value, os.PathLike) else copy.deepcopy(value)
+            _override(cfg, key, value, value)
+        return
     if len(overrides) % 2:
         raise ValueError(f"config: overrides come in pairs KEY VALUE; found {len(overrides)} words: {list(overrides)}")
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
-        _override(cfg, key, text)
+        _override(cfg, key, text, _value(text))
 
 
-def _override(cfg: CfgNode, key: str, text: str) -> None:
+def _override(cfg: CfgNode, key: str, text: Any, value: Any) -> None:
+    """Sets `key` to `value`, or to the `text` it was read from where a text is wanted."""
     *parents, last = key.split(".")
     node: Any = cfg
     for depth, name in enumerate(parents):
         node = _child(node, name, ".".join(parents[: depth + 1]), key)
     free = parents and (parents[0] in FREE_BLOCKS or any(part.isdigit() for part in parents))  # entries of lists too
     if isinstance(node, list):
-        _set_entry(node, last, _value(text), key)
+        _set_entry(node, last, value, key)
     elif free:
-        node[last] = _value(text)
+        node[last] = value
     elif last not in node:
         raise _unknown(key)
     elif key in FREE_BLOCKS or isinstance(node[last], CfgNode):
-        _merge(node, {last: _value(text)}, "".join(f"{p}." for p in parents))
+        _merge(node, {last: value}, "".join(f"{p}." for p in parents))
     else:
-        value = text if isinstance(node[last], str) else _value(text)  # a folder named 2024 stays a name
-        node[last] = coerce(value, node[last], key)
+        given = text if isinstance(node[last], str) else value  # a folder named 2024 stays a name
+        node[last] = coerce(given, node[last], key)
 
 
 def _child(node: Any, name: str, path: str, key: str) -> Any:
@@ -404,7 +435,7 @@ def _kind(default: Any) -> str:
     return f"{names.get(type(default), type(default).__name__)}, such as {default!r}"
 
 
-def default_output_dir(path: str | Path | None) -> str:
+def default_output_dir(path: str | os.PathLike | None) -> str:
     """runs/ + the path below configs/, without its ending."""
     if path is None:
         return "runs/default"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import platform
 import random
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributed
+
+import reid
 
 log = logging.getLogger("reid")
 
@@ -118,31 +118,6 @@ def gather(fresh: dict[str, Tensor]) -> dict[str, Tensor]:
     return gathered
 
 
-@contextlib.contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """For the tools: what a person can mend ends the program with one line and status 2; anything else is a bug, shown whole.
-
-    A run stopped by a signal ends with 128 + the signal's number, as a shell expects.
-    """
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError) as error:
-        log.debug("where it happened", exc_info=True)
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except InterruptedRun as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        raise SystemExit(128 + error.signum) from None
-
-
-class InterruptedRun(Exception):
-    """SIGINT or SIGTERM arrived and the run has been saved."""
-
-    def __init__(self, signum: int, message: str):
-        super().__init__(message)
-        self.signum = signum
-
-
 class RunFolder:
     """OUTPUT_DIR: the log, the config, the environment, a line a logged step, a line a result.
 
@@ -210,8 +185,9 @@ class _TqdmHandler(logging.Handler):
 
 def environment() -> str:
     """The versions a result depends on, a line each."""
-    packages = ("reid", "torch", "torchvision", "timm", "numpy", "scipy", "opencv-python", "faiss-gpu", "faiss-cpu")
+    packages = ("torch", "torchvision", "timm", "numpy", "scipy", "opencv-python", "faiss-gpu", "faiss-cpu")
     lines = [f"python {platform.python_version()}", f"system {platform.system()} {platform.machine()}"]
+    lines.append(f"reid {reid.__version__}")
     for package in packages:
         try:
             lines.append(f"{package} {metadata.version(package)}")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from reid import checkpoint, optim, runtime
+from reid import checkpoint, errors, optim, runtime
 from reid.data.loader import Batch, Loader
 from reid.evaluation.drift import Drift
 from reid.methods import Method
@@ -161,7 +161,7 @@ def train(
                 if signals:
                     save_last()
                     name = signal.Signals(signals[0]).name
-                    raise runtime.InterruptedRun(
+                    raise errors.InterruptedRun(
                         signals[0], f"{name} at step {progress.step}: saved; go on with --resume"
                     )
                 waiting_since = time.perf_counter()

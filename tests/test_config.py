@@ -208,6 +208,16 @@ def test_values_of_blocks_are_named_leaf_by_leaf_and_paths_by_their_last_part():
         config.values(cfg, ["MODEL.DIMM"])
 
 
+def test_values_of_a_mapping_are_taken_as_they_are(tmp_path):
+    assert config.load(None, ["METHOD.OPTION", "2024"]).METHOD.OPTION == 2024
+    cfg = config.load(
+        None, {"METHOD.OPTION": "2024", "LOSSES": ["softmax"], "INPUT.SIZE": (64, 32), "OUTPUT_DIR": tmp_path}
+    )
+    assert (cfg.METHOD.OPTION, cfg.LOSSES, cfg.INPUT.SIZE) == ("2024", ["softmax"], [64, 32])
+    assert config.parse(config.dump(cfg)) == cfg
+    assert str(tmp_path) == cfg.OUTPUT_DIR
+
+
 def test_loaded_config_is_frozen():
     with pytest.raises(AttributeError):
         config.load().SEED = 4

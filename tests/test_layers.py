@@ -6,14 +6,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # From the top; a module may import from its own layer only what shares its first name, and from every layer below.
 LAYERS = [
-    ["tools"],
+    ["tools", "reid.__main__"],
+    ["reid.commands"],
     ["reid.builder", "reid.config"],
     ["reid.trainer", "reid.export", "reid.optim", "reid.checkpoint"],
     ["reid.methods.*", "reid.evaluation"],
     ["reid.data", "reid.models", "reid.losses", "reid.memory", "reid.methods"],
-    ["reid.data.records", "reid.pairs", "reid.evaluation.metrics", "reid.runtime", "reid"],
+    ["reid.data.records", "reid.pairs", "reid.evaluation.metrics", "reid.runtime"],
+    ["reid.errors", "reid"],
 ]
-PEERS = {1, 2}  # layers whose members work together; those of the others do not import each other
+PEERS = {2, 3}  # layers whose members work together; those of the others do not import each other
 
 
 def place(module: str) -> tuple[int, str]:
@@ -52,6 +54,8 @@ def test_imports_point_down_only():
     wrong = []
     for path in [*sorted((ROOT / "reid").rglob("*.py")), *sorted((ROOT / "tools").glob("*.py"))]:
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if module == "reid":
+            continue  # the door: it names what is behind it and imports that when it is asked for
         layer, room = place(module)
         for name in sorted(imports(path)):
             other_layer, other_room = place(name)
@@ -63,6 +67,6 @@ def test_imports_point_down_only():
 
 def test_a_wrong_import_would_be_found():
     assert place("reid.methods.baseline")[0] < place("reid.methods")[0]
-    assert place("reid.data.loader") == (4, "reid.data")
-    assert place("reid.data.records")[0] == 5
+    assert place("reid.data.loader") == (5, "reid.data")
+    assert place("reid.data.records")[0] == 6
     assert place("reid.trainer")[0] < place("reid.evaluation.embed")[0]

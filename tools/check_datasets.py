@@ -1,41 +1,11 @@
-"""What is on disk of each data set, what is missing and where it comes from, and which pictures are broken.
+"""`reid check`, from this checkout."""
 
-Ends with 1 where a named set is not whole; without names every known set is looked at, and absent ones are no failure.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout, whatever else is installed
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a set, or with options '{NAME: ..., OPTION: ...}'")
-    parser.add_argument("--config", "--config-file", metavar="FILE", help="look at the sources and targets of a .yaml")
-    parser.add_argument("--root", metavar="DIR", help="where the sets lie; left out: as in training")
-    parser.add_argument("--quick", action="store_true", help="decode nothing: lists, counts, first and last bytes")
-    args = parser.parse_args()
-    from reid import config
-    from reid.builder import check
-
-    overrides = ["DATASETS.ROOT", args.root] if args.root else []
-    if args.names:
-        overrides += ["DATASETS.TARGETS", f"[{', '.join(args.names)}]", "DATASETS.SOURCES", "[]"]
-    try:
-        cfg = config.load(args.config, overrides)
-        named = [*cfg.DATASETS.SOURCES, *cfg.DATASETS.TARGETS]
-        counts = dict.fromkeys((check.WHOLE, check.BROKEN, check.ABSENT), 0)
-        for report in check.check(cfg, named or check.known(), decode=not args.quick):
-            counts[report.state] += 1
-            print(report.brief() if report.state == check.ABSENT and not named else report, flush=True)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
-    print(", ".join(f"{number} {state}" for state, number in counts.items() if number))
-    failed = counts[check.BROKEN] + (counts[check.ABSENT] if named else 0)
-    raise SystemExit(1 if failed else 0)
-
+from reid.commands import main
 
 if __name__ == "__main__":
-    main()
+    main(["check", *sys.argv[1:]])

@@ -75,7 +75,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
     sides = {"query": query, "gallery": side(method.encode_gallery) if method.asymmetric else query}
     dim = query(np.zeros((1, 3, *cfg.INPUT.SIZE), np.uint8)).shape[1]
     about = f"{cfg.METHOD.NAME} on {cfg.MODEL.BACKBONE.NAME} from a checkpoint, {place}"
-    return Model(sides, objects.test_transform(cfg), dim=dim, about=about)
+    return Model(sides, objects.test_transform(cfg), dim=dim, about=about, encoder=method.encoder)
 
 
 def _restore(path: str | Path) -> tuple[CfgNode, Method, dict[str, Any]]:

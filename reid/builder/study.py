@@ -22,13 +22,14 @@ from tqdm import tqdm
 from reid import config
 from reid.data import files
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
+# This package, whatever else is installed or lies in the working folder, where `-m` would look first.
+REID = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); from reid.commands import main; main()"
 STUDY_KEYS, ROW_KEYS = ("SEEDS", "CONFIG", "SET", "ROWS"), ("CONFIG", "SET", "OF")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of one row: `words` follow the interpreter; `done` is the file that exists once it is finished."""
+    """One run of one row: `words` follow `reid`; `done` is the file that exists once it is finished."""
 
     row: str
     seed: int
@@ -48,8 +49,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
     Run folders are runs/ + the file's path below configs/ + row + seed.
     Raises ValueError or FileNotFoundError for what is no study or no config, before anything runs.
     """
-    path = Path(path)
-    study = _mapping(yaml.safe_load(path.read_text(encoding="utf-8")), STUDY_KEYS, str(path))
+    file = config.find(path)
+    study = _mapping(yaml.safe_load(file.read_text(encoding="utf-8")), STUDY_KEYS, str(path))
     listed = _mapping(study["ROWS"], None, f"{path}: ROWS")
     rows = {name: _mapping(row or {}, ROW_KEYS, f"{path}: row {name}") for name, row in listed.items()}
     root = Path(config.default_output_dir(path))
@@ -64,14 +65,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
                         f"{path}: row {name} scores {row['OF']}, which trains nothing; there are {', '.join(trained)}"
                     )
                 weights = root / row["OF"] / f"seed{seed}" / "model_final.pth"
-                words = ["test_net.py", "--weights", str(weights), "--output", str(folder)]
+                words = ["test", "--weights", str(weights), "--output", str(folder)]
                 words += [*_words(row.get("SET", {})), *overrides, "TEST.CACHE", "False"]
             else:
-                recipe = os.path.normpath(path.parent / row.get("CONFIG", study.get("CONFIG", "")))
+                recipe = os.path.normpath(config.find(row.get("CONFIG", study.get("CONFIG", "")), file.parent))
                 settings = [*_words({**study.get("SET", {}), **row.get("SET", {})}), *overrides]
                 settings += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
                 config.load(recipe, settings)
-                words = ["train_net.py", "--config", recipe, "--resume", *settings]
+                words = ["train", "--config", recipe, "--resume", *settings]
             done = "results.jsonl" if "OF" in row else "model_final.pth"
             jobs.append(Job(name, seed, folder, tuple(words), done, trains="OF" not in row))
     return jobs
@@ -94,9 +95,8 @@ def run(jobs: Iterable[Job], *, side_by_side: int = 2) -> list[str]:
 
 
 def _run(job: Job, threads: str) -> list[str]:
-    tool, *words = job.words
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    command = [sys.executable, str(TOOLS / tool), *words]
+    command = [sys.executable, "-c", REID, *job.words]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     if ended.returncode == 0 and job.finished:
         return []

@@ -45,7 +45,7 @@ def draw(path: str | Path, names: list[str] | None = None, *, points: int = 121)
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ValueError("plots need matplotlib, which is not installed: pip install 'reid[plot]'") from None
+        raise ValueError("plots need matplotlib, which is not installed: pip install matplotlib") from None
     similarities = torch.linspace(-1, 1, points, dtype=torch.float64)
     columns = min(4, len(losses))
     rows = math.ceil(len(losses) / columns)

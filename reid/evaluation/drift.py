@@ -75,7 +75,7 @@ def plot(runs: Sequence[str | Path], output: str | Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ValueError("plots need matplotlib, which is not installed: pip install 'reid[plot]'") from None
+        raise ValueError("plots need matplotlib, which is not installed: pip install matplotlib") from None
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     for run, lines in found.items():

@@ -38,7 +38,7 @@ def read(folder: Path) -> Card:
     """The card of an export. Raises FileNotFoundError, or ValueError for one that is broken or of another version."""
     path = folder / JSON_NAME
     if not path.is_file():
-        raise FileNotFoundError(f"export: found no {path}; expected a folder written by tools/export_net.py")
+        raise FileNotFoundError(f"export: found no {path}; expected a folder written by reid export")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,6 +13,9 @@ import numpy as np
 from reid.data import records, transforms
 from reid.export import card as cards
 from reid.export import runners
+
+if TYPE_CHECKING:  # an ONNX export is opened without torch
+    from torch import nn
 
 SIDES = ("query", "gallery")
 
@@ -28,6 +31,7 @@ class Model:
         transform: from a picture of any size to the (H, W, 3) that the encoder takes, as in scoring.
         dim: D, the vectors' length.
         about: what `repr` says.
+        encoder: the torch module of a checkpoint, in evaluation mode; None for an export.
     """
 
     def __init__(
@@ -37,11 +41,22 @@ class Model:
         *,
         dim: int,
         about: str = "",
+        encoder: nn.Module | None = None,
     ) -> None:
         self.sides, self.transform, self.dim, self.about = dict(sides), transform, dim, about
+        self._encoder = encoder
 
     def __repr__(self) -> str:
         return f"<{self.about}, {self.dim}-d>"
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The torch module: `encoder(images (B, 3, H, W) uint8 RGB)`. Raises AttributeError for an export, which has none."""
+        if self._encoder is None:
+            raise AttributeError(
+                f"encoder: found {self!r}, an export; expected a checkpoint: open the .pth it came from"
+            )
+        return self._encoder
 
     @property
     def asymmetric(self) -> bool:

@@ -26,11 +26,13 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), ("onnxruntime",), "pip install 'reid[export]'"),
+    "onnx": Format(
+        ".onnx", ("onnx", "onnxscript", "onnxruntime"), ("onnxruntime",), "pip install onnx onnxscript onnxruntime"
+    ),
     "pt2": Format(".pt2", (), ("torch",), "pip install torch"),
     "torchscript": Format(".torchscript", (), ("torch",), "pip install torch"),
     "openvino": Format(
-        ".xml", ("onnx", "onnxscript", "openvino"), ("openvino",), "pip install 'reid[export]' openvino"
+        ".xml", ("onnx", "onnxscript", "openvino"), ("openvino",), "pip install onnx onnxscript openvino"
     ),
 }
 

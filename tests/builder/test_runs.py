@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reid import checkpoint, config, optim, runtime, trainer
+from reid import checkpoint, config, errors, optim, trainer
 from reid.builder import objects, runs
 
 SOURCES = "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]"
@@ -152,7 +152,7 @@ def test_signal_finishes_the_step_saves_and_the_run_goes_on(cfg, tmp_path, monke
         return real(*args)
 
     monkeypatch.setattr(optim, "set_lr", set_lr)
-    with pytest.raises(runtime.InterruptedRun, match="SIGTERM at step 7"):
+    with pytest.raises(errors.InterruptedRun, match="SIGTERM at step 7"):
         runs.train(cfg())
     monkeypatch.undo()
     assert checkpoint.load(tmp_path / "run" / "model_last.pth")["progress"]["step"] == 7

@@ -62,7 +62,7 @@ def test_only_what_is_missing_runs_and_scoring_comes_last(written, monkeypatch):
     ran = []
 
     def fake(command, **_):
-        job = next(job for job in jobs if tuple(command[2:]) == job.words[1:])
+        job = next(job for job in jobs if tuple(command[3:]) == job.words)
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / job.done).touch()
         ran.append((job.row, job.seed))

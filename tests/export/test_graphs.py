@@ -215,7 +215,7 @@ def test_output_that_is_a_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "package", "message"),
     [
-        ("onnx", "onnxscript", r"onnx: needs onnxscript, not installed here; pip install 'reid\[export\]'"),
+        ("onnx", "onnxscript", r"onnx: needs onnxscript, not installed here; pip install onnx onnxscript onnxruntime"),
         ("openvino", "openvino", r"openvino: needs openvino, not installed here; pip install .* openvino"),
     ],
 )

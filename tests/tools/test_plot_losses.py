@@ -21,8 +21,8 @@ def test_losses_and_file_are_handed_on_and_what_was_drawn_is_told(monkeypatch, c
     monkeypatch.setattr(weighting, "draw", lambda path, names: drawn.append((path, names)) or ["circle"])
     run(monkeypatch)
     run(monkeypatch, "circle", "--output", "weights.svg")
-    assert drawn == [("docs/losses.png", []), ("weights.svg", ["circle"])]
-    assert capsys.readouterr().out == "docs/losses.png: circle\nweights.svg: circle\n"
+    assert drawn == [("losses.png", []), ("weights.svg", ["circle"])]
+    assert capsys.readouterr().out == "losses.png: circle\nweights.svg: circle\n"
 
 
 def test_what_cannot_be_drawn_ends_in_one_line(tmp_path, monkeypatch, capsys):

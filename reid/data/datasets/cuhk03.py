@@ -43,7 +43,7 @@ COUNTS_ALL = {
 }
 TREE = (
     "cuhk03-np/{detected,labeled}/ in Market-1501's form; or cuhk03/ with images_{detected,labeled}/ (pictures named "
-    "<pair>_<person>_<view>_<picture>.png, as 1_001_1_01.png; `tools/convert.py cuhk03` takes them out of "
+    "<pair>_<person>_<view>_<picture>.png, as 1_001_1_01.png; `reid convert cuhk03` takes them out of "
     "cuhk03_release/cuhk-03.mat), cuhk03_new_protocol_config_{detected,labeled}.mat for the new protocol and cuhk03_release/cuhk-03.mat for the "
     "classic one"
 )

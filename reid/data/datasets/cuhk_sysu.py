@@ -2,7 +2,7 @@
 
 Counts: 11,934 ids, 34,574 images.
 Quirks: released as whole scenes for person search; what is trained on are four sets of cut-outs that others have made, told
-apart by their folder (`tools/convert.py cuhk_sysu` makes the second):
+apart by their folder (`reid convert cuhk_sysu` makes the second):
 
 cropped_images      p11422_s16929_1.jpg             person, scene, number
 cropped_image       p00001_n01_s00001_hard0.png     person, number, scene, difficulty; the box is a pixel larger
@@ -37,7 +37,7 @@ FORMS = {
 HOMES = ("cuhksysu", "CUHK-SYSU", "cuhk_sysu", "cuhk-sysu")
 TREE = (
     "cut-out people in cuhksysu/cropped_images/ (p11422_s16929_1.jpg), cropped_image/ (p00001_n01_s00001_hard0.png), "
-    "bounding_box_train/ (<pid>_c<camid>...) or cuhksysu4reid/combine/ (00001_s00001_0000001_0.jpg); `tools/convert.py "
+    "bounding_box_train/ (<pid>_c<camid>...) or cuhksysu4reid/combine/ (00001_s00001_0000001_0.jpg); `reid convert "
     "cuhk_sysu` cuts them out of the person search release"
 )
 
