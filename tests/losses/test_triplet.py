@@ -137,9 +137,9 @@ def best_place(anchors, refs):
 def test_any_score_is_mined_and_compared_against_all_of_a_large_memory(mining, distance, score):
     """None is left out as far: how far it is says nothing of the score."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(6, 12, generator=generator, dtype=torch.float64, requires_grad=True)
-    memory = torch.randn(1100, 12, generator=generator, dtype=torch.float64)
-    classes, ref_classes = torch.arange(6) // 2, torch.arange(1100) % 5
+    x, memory = (2 + torch.randn(n, 12, generator=generator, dtype=torch.float64) for n in (6, 1100))
+    x.requires_grad_(True)
+    classes, ref_classes = torch.arange(6) // 2, torch.arange(1100) % 50
     pairs = Pairs.between(Rows.of(x, classes), Rows.of(memory, ref_classes), score=score)
     fast = Triplet(0.3, distance, mining)(pairs)
     terms = []
