@@ -31,7 +31,7 @@ def pairs(num_classes: int, num_ids: int, size: tuple[int, int]) -> Batch:
     classes = torch.randperm(num_classes)[:num_ids].repeat_interleave(2)
     zeros = torch.zeros_like(classes)
     images = images.contiguous(memory_format=torch.channels_last)
-    return Batch(images, classes, zeros, zeros, zeros, zeros, [""] * len(classes))
+    return Batch(images, classes, zeros, zeros, zeros, zeros, zeros, [""] * len(classes))
 
 
 def trained(make: Callable[[], Method], batch: Batch) -> Callable[[], None]:

@@ -8,9 +8,10 @@ import os
 import platform
 import random
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, distributed
 import reid
 
 log = logging.getLogger("reid")
+T = TypeVar("T")
 
 
 def seed(value: int) -> None:
@@ -104,6 +106,14 @@ def rank() -> int:
 
 def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What `make` returns in the first process, in every process; in the others it is not called. Tensors on the CPU."""
+    made = [make() if rank() == 0 else None]
+    if world() > 1:
+        distributed.broadcast_object_list(made)
+    return cast(T, made[0])
 
 
 def gather(fresh: dict[str, Tensor]) -> dict[str, Tensor]:

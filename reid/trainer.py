@@ -19,6 +19,7 @@ from reid import checkpoint, errors, optim, runtime
 from reid.data.loader import Batch, Loader
 from reid.evaluation.drift import Drift
 from reid.methods import Method
+from reid.plan import Plan
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -35,8 +36,6 @@ class Progress:
     batch: int = 0  # batches of this epoch already taken
     step: int = 0  # optimiser steps taken
     best: float = -math.inf  # of the selection score
-    part: Tensor | None = None  # (N,) of each training sample, as the method last gave it
-    distances: Tensor | None = None  # (C, C) between classes, the same
     lengths: dict[str, int] = field(default_factory=dict)  # bytes in the run's line files
 
 
@@ -64,7 +63,7 @@ def train(
     """Trains `method` and leaves `model_last.pth`, `model_final.pth` and, if a selection score came, `model_best.pth`.
 
     evaluate(step) scores the method, writes its rows, and returns the selection score, or None where nothing is selected.
-    embed(stage) embeds the training set for `method.start_epoch`.
+    embed(feature) embeds the training set for `method.start_epoch`.
     drift: what measures how far embeddings move; its figures go into metrics.jsonl, its state into checkpoints.
     about: what every checkpoint says of itself (label map, config, protocol).
     resume: the content of an earlier checkpoint; the run goes on from there exactly.
@@ -73,9 +72,11 @@ def train(
     `model_last.pth` behind.
     """
     progress = Progress()
+    plan: Plan | None = None  # as the method last gave it
     scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
     if resume is not None:
         progress = _restore(resume, method, optimizer, scaler, run)
+        plan = Plan(**resume["plan"]) if resume["plan"] else None
         if drift is not None:
             drift.kept = resume["drift"]
     wrapped: nn.Module = method
@@ -93,7 +94,12 @@ def train(
 
     def save_last() -> None:
         state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
-        save("model_last.pth", **state, random=runtime.random_state(), drift=drift.kept if drift else {})
+        kept = {"plan": plan and vars(plan), "drift": drift.kept if drift else {}}
+        save("model_last.pth", **state, **kept, random=runtime.random_state())
+
+    def new_plan() -> Plan | None:
+        given = method.start_epoch(progress.epoch, embed)
+        return runtime.from_first(lambda: given)
 
     def note(row: dict[str, float], **seconds: float) -> None:
         run.append("metrics.jsonl", [{"step": progress.step, "epoch": progress.epoch, **row}])
@@ -104,12 +110,9 @@ def train(
     with _signals() as signals, board:
         while progress.epoch < epochs:
             if progress.batch == 0:
-                given = method.start_epoch(progress.epoch, embed)
-                between = given is not None and given.ndim == 2
-                progress.part, progress.distances = (None, given) if between else (given, None)
-            loader.sampler.use_distances(None if progress.distances is None else progress.distances.cpu().numpy())
+                plan = new_plan() or plan
             method.train()
-            batches = loader.epoch(progress.epoch, start=progress.batch, step=progress.step, part=progress.part)
+            batches = loader.epoch(progress.epoch, start=progress.batch, step=progress.step, plan=plan)
             bar = tqdm(
                 batches,
                 desc=f"epoch {progress.epoch + 1}/{epochs}",
@@ -167,7 +170,7 @@ def train(
                 waiting_since = time.perf_counter()
             runtime.log.info("epoch %d/%d, step %d: %s", progress.epoch + 1, epochs, progress.step, shown)
             progress.epoch = epochs if progress.step >= last_step else progress.epoch + 1
-            progress.batch, progress.distances = 0, None  # the next epoch brings its own
+            progress.batch = 0
             if progress.epoch == epochs or (test_every and progress.epoch % test_every == 0):
                 score = evaluate(progress.step)
                 if score is not None and score > progress.best:

@@ -10,6 +10,7 @@ from reid import config, optim
 from reid.builder import objects, registry
 from reid.data import sources
 from reid.data.loader import image_batches
+from reid.losses import FEATURES
 
 WORLD = [
     "MODEL.BACKBONE.NAME",
@@ -79,8 +80,8 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
     optimizer = objects.optimizer(cfg, method)
     optim.set_lr(optimizer, 1.0)
     start = {g["name"]: [p.clone() for p in g["params"]] for g in method.param_groups()}
-    part = begin(method, sampler, pictures)
-    batches = objects.loader(cfg, train_set, sampler).epoch(1, part=part)
+    plan = begin(method, sampler, pictures)
+    batches = objects.loader(cfg, train_set, sampler).epoch(1, plan=plan)
     for _, batch in zip(range(3), batches, strict=False):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp == "bf16"):
             losses, fresh = method(batch)
@@ -102,19 +103,18 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
 
 
 def begin(method, sampler, pictures):
-    """The starts of the first two epochs, as the trainer makes them; the parts, if the method gave any."""
-    given = None
+    """The starts of the first two epochs, as the trainer makes them; the plan, if the method gave any."""
+    plan = None
     for epoch in (0, 1):
         method.eval()
-        given = method.start_epoch(epoch, lambda stage="embedding": look(method, pictures, stage))
+        plan = method.start_epoch(epoch, lambda feature="embedding": look(method, pictures, feature)) or plan
     method.train()
-    assert (given is not None and given.ndim == 2) or not sampler.wants_distances
-    if given is None or given.ndim == 1:
-        return given
-    sampler.use_distances(given.numpy())
-    return None
+    assert sampler.needs <= (plan.given if plan else frozenset())
+    return plan
 
 
 @torch.no_grad()
-def look(method, pictures, stage):
-    return method.encode_query(pictures) if stage == "embedding" else method.encoder(pictures)[0]
+def look(method, pictures, feature):
+    return (
+        method.encode_query(pictures) if feature == "embedding" else method.encoder(pictures)[FEATURES.index(feature)]
+    )

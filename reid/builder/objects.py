@@ -95,9 +95,9 @@ def check_positives(cfg: CfgNode, batches: Sampler, classes: np.ndarray) -> None
     of_pairs = [name for name, kind in kinds.items() if issubclass(kind, PairLoss)]
     if not of_pairs or cfg.MEMORY.SIZE:
         return
-    first = batches.batches(0)
-    own = [part for batch in first for part in np.array_split(classes[batch], runtime.world())]
-    if all(len(np.unique(part)) == len(part) for part in own):
+    first = batches.draws(0)
+    own = [classes[draw.indices[rows]] for draw in first for rows in draw.shares(runtime.world())]
+    if all(len(np.unique(share)) == len(share) for share in own):
         raise ValueError(
             f"losses.{of_pairs[0]}: found no two pictures of a class in any of the {len(first):,} batches of SAMPLER "
             f"{cfg.SAMPLER.NAME}; expected some: take SAMPLER identity with NUM_INSTANCES 2 or more, or set MEMORY.SIZE"
@@ -110,6 +110,8 @@ def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
             f"DATALOADER.BATCH_SIZE is {cfg.DATALOADER.BATCH_SIZE} over {runtime.world()} processes; "
             "expected a multiple of their number"
         )
+    for draw in batches.draws(0):
+        draw.shares(runtime.world())  # refused now where they cannot be shared out, rather than at the first step
     return Loader(
         train_set,
         train_transform(cfg),
@@ -175,20 +177,17 @@ def method(
                 f"methods.{cfg.METHOD.NAME} takes no {key.upper()}: it brings its own; leave them out of the config"
             )
     terms = losses(cfg, num_classes=num_classes, dim=made.dim)
-    kind: Any = find("data/samplers", cfg.SAMPLER.NAME)
-    near = kind.wants_distances
-    if near and "class_distances" not in taken:
-        raise ValueError(
-            f"SAMPLER {cfg.SAMPLER.NAME} goes by distances between classes, and METHOD {cfg.METHOD.NAME} measures none; "
-            "expected one that does: take METHOD baseline, or SAMPLER identity"
-        )
+    batches: Any = find("data/samplers", cfg.SAMPLER.NAME)
+    _check_needs(cfg, f"SAMPLER {cfg.SAMPLER.NAME}", batches.needs)
+    for term in terms:
+        _check_needs(cfg, f"losses.{term.name}", term.loss.needs)
     built = make(
         "methods",
         cfg.METHOD,
         encoder=made,
         losses=terms,
         memory=memory,
-        class_distances=near or any(term.loss.wants_distances for term in terms),
+        needs=batches.needs,
         num_classes=num_classes,
         num_samples=num_samples,
         classes=classes,
@@ -197,15 +196,31 @@ def method(
     return built.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else built
 
 
+def _check_needs(cfg: CfgNode, what: str, needs: frozenset[str]) -> None:
+    """Raises ValueError where METHOD does not give what a sampler or a loss needs of each epoch's plan."""
+    lacking = needs - _gives(cfg.METHOD.NAME)
+    if lacking:
+        able = [f"METHOD {name}" for name in registry.names("methods") if needs <= _gives(name)]
+        raise ValueError(
+            f"{what} needs the {' and '.join(sorted(lacking))} of a plan, which METHOD {cfg.METHOD.NAME} does not give; "
+            f"expected {' or '.join(able) or 'a method of your own'}, or something that needs none in place of {what}"
+        )
+
+
+def _gives(name: str) -> frozenset[str]:
+    kind: Any = find("methods", name)
+    return kind.gives
+
+
 def drift(cfg: CfgNode, samples: Sequence[Sample], look: Callable[..., Any]) -> Drift | None:
-    """DRIFT over a part of the training samples, the same for every SEED; look(samples, stage) embeds them."""
+    """DRIFT over a part of the training samples, the same for every SEED; look(samples, feature) embeds them."""
     if not cfg.DRIFT.EVERY:
         return None
     if cfg.DRIFT.SAMPLES < 1:
         raise ValueError(f"DRIFT.SAMPLES is {cfg.DRIFT.SAMPLES}; expected 1 or more")
     probe = np.sort(np.random.default_rng(0).permutation(len(samples))[: cfg.DRIFT.SAMPLES])
     # Before the neck, as memories keep it unless told otherwise.
-    return Drift(partial(look, [samples[i] for i in probe], stage="penultimate"), cfg.DRIFT.EVERY)
+    return Drift(partial(look, [samples[i] for i in probe], feature="before"), cfg.DRIFT.EVERY)
 
 
 def num_steps(cfg: CfgNode, batches: Sampler) -> int:

@@ -35,7 +35,7 @@ FOLDERS = {
     "losses": Folder(("PairLoss", "ClassLoss"), frozenset({"num_classes", "dim"})),
     "methods": Folder(
         ("Method",),
-        frozenset({"encoder", "losses", "memory", "class_distances", "num_classes", "num_samples", "classes", "dim"}),
+        frozenset({"encoder", "losses", "memory", "needs", "num_classes", "num_samples", "classes", "dim"}),
     ),
     "data/samplers": Folder(("Sampler",), frozenset({"classes", "domains", "camids", "batch_size", "seed"})),
     "data/augment": Folder(("Augmentation",), frozenset({"size"})),

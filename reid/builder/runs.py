@@ -18,6 +18,7 @@ from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol, report
 from reid.evaluation.embed import embed
 from reid.evaluation.evaluate import evaluate
+from reid.losses import FEATURES
 from reid.methods import Method
 
 Rows = list[dict[str, Any]]
@@ -300,12 +301,16 @@ def _say(datasets: Sequence[Dataset], role: str) -> None:
 
 
 def _embed(
-    cfg: CfgNode, method: Method, device: torch.device, samples: Sequence[Sample], stage: str = "embedding"
+    cfg: CfgNode, method: Method, device: torch.device, samples: Sequence[Sample], feature: str = "embedding"
 ) -> Tensor:
-    """(N, D) of training samples as if they were scored: before an epoch, or to see how they move."""
+    """(N, D) of training samples as if they were scored, or one of the encoder's features: see `Method.start_epoch`."""
     training = method.training
     method.eval()
-    encode = method.encode_query if stage == "embedding" else lambda images: method.encoder(images)[0]
+    encode = (
+        method.encode_query
+        if feature == "embedding"
+        else lambda images: method.encoder(images)[FEATURES.index(feature)]
+    )
     try:
         return embed(
             encode,

@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from reid.data import records
 from reid.data.records import Sample
-from reid.data.samplers import Sampler
+from reid.data.samplers import Draw, Sampler
 from reid.data.sources import TrainSet
+from reid.plan import Plan
 
 Transform = Callable[..., np.ndarray]  # (H, W, 3) uint8 RGB, and a generator where it draws -> (h, w, 3) uint8
 
@@ -24,7 +25,8 @@ Transform = Callable[..., np.ndarray]  # (H, W, 3) uint8 RGB, and a generator wh
 class Batch:
     """What a method is given at each step.
 
-    images: (B, 3, H, W) uint8 RGB. classes, camids, domains, indices, part: (B,) int64. camid -1: no camera known.
+    images: (B, 3, H, W) uint8 RGB. classes, camids, domains, indices, part, roles: (B,) int64. camid -1: no camera known.
+    part: of the method's plan. roles: what the sampler drew each row for. Both are 0 where there are none.
     paths: where each picture came from. step: optimiser steps taken before this one. epoch: from 0.
     """
 
@@ -34,6 +36,7 @@ class Batch:
     domains: Tensor
     indices: Tensor
     part: Tensor
+    roles: Tensor
     paths: list[str]
     step: int = 0
     epoch: int = 0
@@ -43,6 +46,18 @@ class Batch:
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {k: v.to(device, non_blocking=True) for k, v in moved.items() if isinstance(v, Tensor)}
         return replace(self, **moved)
+
+    def select(self, mask: Tensor) -> Batch:
+        """The batch of the rows that `mask` (B,) bool marks, in their order, such as `batch.select(batch.roles == 1)`.
+
+        Raises ValueError for a mask of another shape or dtype.
+        """
+        if mask.shape != (len(self),) or mask.dtype != torch.bool:
+            raise ValueError(f"batch: found a mask {tuple(mask.shape)}, {mask.dtype}; expected ({len(self)},) bool")
+        rows = mask.nonzero()[:, 0]
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        kept = {k: v[rows.to(v.device)] for k, v in kept.items() if isinstance(v, Tensor)}
+        return replace(self, **kept, paths=[self.paths[i] for i in rows.tolist()])
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -79,7 +94,7 @@ class Loader:
     Args:
         transform: called as transform(image, rng); see `reid.data.transforms`.
         workers: processes that decode; 0 decodes in this one.
-        rank, world: of several training processes each takes its own contiguous slice of every batch.
+        rank, world: of several training processes each takes its own share of every batch; see `Draw.shares`.
     """
 
     def __init__(
@@ -104,20 +119,27 @@ class Loader:
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def epoch(self, epoch: int, *, start: int = 0, step: int = 0, part: Tensor | None = None) -> Iterator[Batch]:
+    def epoch(self, epoch: int, *, start: int = 0, step: int = 0, plan: Plan | None = None) -> Iterator[Batch]:
         """The epoch's batches from number `start` on; the first has `step`, each further one the next number.
 
-        part: (N,) int64, the part each sample belongs to; None: all in part 0.
-        Raises ValueError in one line for a picture that cannot be read, and where a batch does not divide by `world`.
+        plan: what the sampler deals by and says each sample's part; without one all are in part 0.
+        Raises ValueError in one line for a picture that cannot be read, where a batch cannot be shared out evenly among
+        the processes, or where the plan does not fit the sampler or the training set.
         """
-        parts = torch.zeros(len(self.train_set), dtype=torch.int64) if part is None else part
+        parts = torch.zeros(len(self.train_set), dtype=torch.int64)
+        if plan is not None and plan.parts is not None:
+            parts = plan.parts
+            if len(parts) != len(self.train_set):
+                raise ValueError(
+                    f"loader: found the parts of {len(parts)} samples; expected one each of {len(self.train_set)}"
+                )
+        requests, position = [], 0
+        for draw in self.sampler.draws(epoch, plan):
+            requests.append(self._own(epoch, position, draw))
+            position += len(draw.indices)
         # In place: the DataLoader keeps this very list, and with it its workers.
-        self._requests[:] = [
-            self._own(epoch, number, indices)
-            for number, indices in enumerate(self.sampler.batches(epoch))
-            if number >= start
-        ]
-        for request, images in zip(list(self._requests), self._batches, strict=True):
+        self._requests[:] = requests[start:]
+        for request, images in zip(requests[start:], self._batches, strict=True):
             indices = torch.from_numpy(request.indices)
             labels = {name: values[indices] for name, values in self._labels.items()}
             paths = [self.train_set.samples[i].path for i in request.indices]
@@ -126,22 +148,18 @@ class Loader:
                 **labels,
                 indices=indices,
                 part=parts[indices],
+                roles=torch.from_numpy(request.roles),
                 paths=paths,
                 step=step,
                 epoch=epoch,
             )
             step += 1
 
-    def _own(self, epoch: int, number: int, indices: np.ndarray) -> _Request:
-        """This process's slice of a batch, with the positions that all processes agree on."""
-        size, rest = divmod(len(indices), self.world)
-        if rest:
-            raise ValueError(
-                f"loader: found a batch of {len(indices)} for {self.world} processes; expected a multiple: "
-                "change the batch size"
-            )
-        own = slice(self.rank * size, (self.rank + 1) * size)
-        return _Request(epoch, number * len(indices) + own.start, indices[own])
+    def _own(self, epoch: int, position: int, draw: Draw) -> _Request:
+        """This process's share of a batch whose first row stands at `position` in the epoch, for all processes alike."""
+        rows = draw.shares(self.world)[self.rank]
+        roles = np.zeros_like(rows) if draw.roles is None else draw.roles[rows]
+        return _Request(epoch, position + rows, draw.indices[rows], roles)
 
     def close(self) -> None:
         """Ends the worker processes; the loader cannot be used afterwards."""
@@ -157,18 +175,20 @@ def image_batches(
     """
     pictures = _Pictures([sample.path for sample in samples], transform, None)
     starts = range(0, len(samples), batch_size)
-    requests = [_Request(0, start, np.arange(start, min(start + batch_size, len(samples)))) for start in starts]
+    rows = [np.arange(start, min(start + batch_size, len(samples))) for start in starts]
+    requests = [_Request(0, indices, indices, np.zeros_like(indices)) for indices in rows]
     for images in _batches(pictures, requests, workers, persistent=False):
         yield _images_or_raise(images)
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What a worker is asked for: the samples `indices`, of which the first stands at `position` in the epoch."""
+    """What a worker is asked for: the samples `indices`, which stand at `positions` in the epoch; and their roles."""
 
     epoch: int
-    position: int
+    positions: np.ndarray
     indices: np.ndarray
+    roles: np.ndarray
 
 
 class _Pictures(Dataset):
@@ -179,7 +199,7 @@ class _Pictures(Dataset):
 
     def __getitem__(self, request: _Request) -> Tensor | str:
         images = torch.empty(0)
-        for row, index in enumerate(request.indices.tolist()):
+        for row, (index, position) in enumerate(zip(request.indices.tolist(), request.positions.tolist(), strict=True)):
             try:
                 image = read_image(self.paths[index])
             except (ValueError, OSError) as error:
@@ -188,7 +208,7 @@ class _Pictures(Dataset):
             if self.seed is None:
                 image = self.transform(image)
             else:
-                image = self.transform(image, np.random.default_rng((self.seed, request.epoch, request.position + row)))
+                image = self.transform(image, np.random.default_rng((self.seed, request.epoch, position)))
             if row == 0:
                 images = torch.empty(len(request.indices), *image.shape, dtype=torch.uint8)
             images.numpy()[row] = image

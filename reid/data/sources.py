@@ -122,7 +122,7 @@ def join(datasets: Sequence[Dataset]) -> TrainSet:
 
 def describe(sampler: Sampler, train_set: TrainSet) -> list[str]:
     """For the log: how often each source's pictures are seen, counted over the batches of epoch 0."""
-    batches = sampler.batches(0)
+    batches = [draw.indices for draw in sampler.draws(0)]
     seen = np.bincount(train_set.domains[np.concatenate(batches)], minlength=train_set.num_domains)
     have = np.bincount(train_set.domains, minlength=train_set.num_domains)
     lines = [f"{len(batches):,} batches of {len(batches[0])} an epoch; each picture is seen, on average:"]

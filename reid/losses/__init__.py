@@ -13,18 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from reid.pairs import Pairs, Rows
+from reid.plan import Plan
 
 
 class Loss(nn.Module):
     """What both kinds share. State that anneals lives in buffers, so that a resumed run equals an unbroken one.
 
-    wants_distances: True where the loss goes by the distances between classes, which the method then measures.
+    needs: the fields of a `Plan` that the loss goes by; the method has to give them.
     """
 
-    wants_distances = False
+    needs: frozenset[str] = frozenset()
 
-    def use_distances(self, distances: Tensor) -> None:
-        """Before each epoch but the first: (C, C) mean squared distances of unit embeddings, on the CPU; see `reid.methods`."""
+    def use_plan(self, plan: Plan) -> None:
+        """Before each epoch that brings a new plan, where the loss needs something of it: what is kept lies in buffers."""
 
     def after_step(self) -> None:
         """After the optimiser's step, for what anneals; never called after a skipped step."""

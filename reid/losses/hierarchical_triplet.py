@@ -11,6 +11,7 @@ from torch import Tensor
 from reid.losses import PairLoss
 from reid.losses._triplets import active
 from reid.pairs import Pairs
+from reid.plan import Plan
 
 
 class HierarchicalTriplet(PairLoss):
@@ -30,7 +31,7 @@ class HierarchicalTriplet(PairLoss):
     """
 
     normalize = True
-    wants_distances = True
+    needs = frozenset({"distances"})
     levels: Tensor
     thresholds: Tensor
     spreads: Tensor
@@ -46,7 +47,9 @@ class HierarchicalTriplet(PairLoss):
         self.register_buffer("spreads", torch.zeros(num_classes))  # s
 
     @torch.no_grad()
-    def use_distances(self, distances: Tensor) -> None:
+    def use_plan(self, plan: Plan) -> None:
+        distances = plan.distances
+        assert distances is not None, "the method gives what a loss needs"
         within, between = distances.diagonal().clone(), distances.clone().fill_diagonal_(0)
         thresholds = torch.lerp(within.mean(), torch.tensor(4.0), torch.arange(self.num_levels + 1) / self.num_levels)
         tree = hierarchy.average(squareform(between.numpy(), checks=False))

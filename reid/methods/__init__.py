@@ -1,8 +1,9 @@
 """Methods: one file each; the config's NAME is the file's name, the constructor's signature its options.
 
 The trainer and the evaluator know only the contract below, never which method runs. `encoder`, `losses`, `memory`,
-`num_classes`, `classes`, `dim` and `num_samples` in a constructor are injected by `reid.builder`, never options; `classes`
-are those of the training set, (N,) int64, and None where a checkpoint is only scored.
+`num_classes`, `classes`, `dim`, `num_samples` and `needs` in a constructor are injected by `reid.builder`, never options;
+`classes` are those of the training set, (N,) int64, and None where a checkpoint is only scored; `needs` is what the sampler
+goes by, fields of a `Plan`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
+
+from reid.plan import Plan
 
 
 class Method(nn.Module):
@@ -22,6 +25,7 @@ class Method(nn.Module):
     encoder: nn.Module
     asymmetric = False  # True where encode_gallery differs from encode_query
     sampler: str | None = None  # the one SAMPLER whose batches it understands; None: any
+    gives: frozenset[str] = frozenset()  # the fields of a `Plan` that samplers and losses may need of it
 
     def training_losses(self, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The losses by name (scalars, weighted: the trainer minimises their sum), and what a memory should keep.
@@ -53,10 +57,11 @@ class Method(nn.Module):
         """Every trainable parameter in exactly one group: `params`, `name`, and optionally `lr_factor`, `weight_decay`."""
         raise NotImplementedError
 
-    def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Tensor | None:
-        """Before an epoch; `embed(stage='embedding' | 'penultimate') -> (N, D)` embeds the training set.
+    def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Plan | None:
+        """Before an epoch: what the sampler deals by from here on; None: the plan before, if any, goes on.
 
-        May return the part each training sample belongs to, (N,) int64, which batches carry; or the distances between
-        classes, (C, C) float32, smaller is nearer, which the sampler is given. Checkpoints keep either.
+        `embed(feature="embedding") -> (N, D)` float32 on the CPU embeds the training set as it is scored: `embedding` is
+        what `encode_query` gives, `before` and `after` are the encoder's features at the neck.
+        Of several processes each calls this, and `embed` alike; all then go by the plan of the first. Checkpoints carry it.
         """
         return None

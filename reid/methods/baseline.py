@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reid import runtime
 from reid.data.loader import Batch
 from reid.losses import FEATURES, PairLoss, Term
 from reid.memory import CrossBatch, EmbeddingQueue
 from reid.methods import Method
-from reid.methods._distances import class_distances
+from reid.methods._distances import class_plan
 from reid.models.encoder import Encoder
 from reid.pairs import Pairs, Rows
+from reid.plan import Plan
 
 METRICS = ("cosine", "euclidean")
 
@@ -29,11 +31,12 @@ class Baseline(Method):
         negatives_within_domain: pair losses see negatives of the anchor's own source only.
         metric: `cosine` between embeddings, or `euclidean`: two more columns turn its ranking into an inner product.
         classes: (N,) int64 of the training samples, while training.
-        class_distances: the sampler or a loss goes by distances between classes: they are measured before every epoch
-            but the first, whose encoder may know nothing yet.
+        needs: what the sampler goes by, of `distances` between classes and `neighbours`. They and what losses need are
+            measured before every epoch but the first, whose encoder may know nothing yet.
     Source: Luo et al. 2019, Bag of Tricks; the memory is Wang et al. 2020 (XBM).
     """
 
+    gives = frozenset({"distances", "neighbours"})
     encoder: Encoder
     unusable: Tensor
 
@@ -45,7 +48,7 @@ class Baseline(Method):
         negatives_within_domain: bool = False,
         metric: str = "cosine",
         classes: np.ndarray | None = None,
-        class_distances: bool = False,
+        needs: frozenset[str] = frozenset(),
     ):
         super().__init__()
         if metric not in METRICS:
@@ -57,7 +60,7 @@ class Baseline(Method):
         self.metric = metric
         self.asymmetric = metric == "euclidean"
         self.classes = classes
-        self.class_distances = class_distances
+        self.needs = needs.union(*(term.loss.needs for term in losses))
         self.memory = memory
         self.pair_terms = [term.name for term in losses if isinstance(term.loss, PairLoss)]
         # Of each pair loss, the batches so far without an anchor it can use, in which it was 0.
@@ -116,16 +119,16 @@ class Baseline(Method):
                 for key, parameter in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
                     key.lerp_(parameter, 1 - self.memory.momentum)
 
-    def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Tensor | None:
-        if self.classes is None or not self.class_distances or epoch == 0:
+    def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Plan | None:
+        if self.classes is None or not self.needs or epoch == 0:
             return None
-        after = any(term.loss.wants_distances and term.feature == "after" for term in self.terms)
-        rows = embed(stage="embedding" if after else "penultimate")
-        # Without the columns that make a Euclidean ranking an inner product.
-        distances = class_distances(rows[:, : self.encoder.dim], torch.from_numpy(self.classes))
-        for term in self.terms:
-            term.loss.use_distances(distances)
-        return distances
+        planned = [term for term in self.terms if term.loss.needs]
+        rows = embed("after" if any(term.feature == "after" for term in planned) else "before")
+        classes = torch.from_numpy(self.classes)
+        plan = runtime.from_first(lambda: class_plan(rows, classes, self.needs))
+        for term in planned:
+            term.loss.use_plan(plan)
+        return plan
 
     def encode_query(self, images: Tensor) -> Tensor:
         embedding = self.encoder(images)[1]

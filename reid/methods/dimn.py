@@ -133,7 +133,7 @@ class DIMN(Method):
         training = self.training
         self.eval()
         with torch.no_grad():
-            before = embed(stage="penultimate").to(self.bank.rows.device)
+            before = embed("before").to(self.bank.rows.device)
             rows = self._mapped(self.encoder.neck(before))  # (N, D)
             sums = torch.zeros_like(self.bank.rows)
             self.bank.fill(sums.index_add_(0, torch.from_numpy(self.classes).to(rows.device), rows))

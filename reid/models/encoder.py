@@ -74,7 +74,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W), uint8 or float in 0..1, RGB, in either memory format -> two (B, dim) float32, also under
-        autocast: the feature before the neck ('penultimate') and the embedding after it. The same tensor without a neck.
+        autocast: the feature before the neck and the one after it. The same tensor without a neck.
         """
         images = self.normalise(images)
         before = self._features(images)

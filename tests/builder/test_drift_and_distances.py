@@ -52,8 +52,8 @@ def test_resumed_run_with_distances_and_drift_equals_an_unbroken_one(cfg, whole,
     with pytest.raises(Killed):
         runs.train(cfg(NEAR))
     monkeypatch.undo()
-    kept = checkpoint.load(tmp_path / "run" / "model_last.pth")["progress"]
-    assert (kept["distances"] is not None) == (step == 17)
+    kept = checkpoint.load(tmp_path / "run" / "model_last.pth")["plan"]
+    assert (kept is not None) == (step == 17)
     runs.train(cfg(NEAR), resume=True)
     one, other = (checkpoint.load(run / "model_last.pth") for run in (whole, tmp_path / "run"))
     for key, value in one["model"].items():
@@ -65,16 +65,19 @@ def test_resumed_run_with_distances_and_drift_equals_an_unbroken_one(cfg, whole,
     assert one["model"]["losses.hierarchical_triplet.levels"].any()
 
 
-def test_batches_follow_the_distances_from_the_second_epoch_on(cfg, monkeypatch):
+def test_batches_follow_the_plan_from_the_second_epoch_on(cfg, tmp_path, monkeypatch):
     dealt = []
     sampler = objects.find("data/samplers", "hard_class")
     real = sampler.batches
-    monkeypatch.setattr(sampler, "batches", lambda self, e: (dealt.append((e, self.distances)), real(self, e))[1])
+    monkeypatch.setattr(
+        sampler, "batches", lambda self, e, plan=None: (dealt.append((e, plan)), real(self, e, plan))[1]
+    )
     runs.train(cfg(NEAR))
-    assert [(epoch, distances is not None) for epoch, distances in dealt if epoch or distances is not None] == [
-        (1, True)
-    ]
-    assert dealt[-1][1].shape == (20, 20)
+    assert {(epoch, plan is not None) for epoch, plan in dealt} == {(0, False), (1, True)}
+    plan = dealt[-1][1]
+    assert (plan.distances.shape, plan.neighbours.shape) == ((20, 20), (20, 19))
+    assert torch.equal(checkpoint.load(tmp_path / "run" / "model_last.pth")["plan"]["neighbours"], plan.neighbours)
+    assert "plan" not in checkpoint.load(tmp_path / "run" / "model_final.pth")
 
 
 def test_looking_at_drift_changes_no_other_number(cfg, tmp_path):
@@ -125,12 +128,23 @@ def test_no_positives_in_a_batch_are_fine_with_a_memory_or_without_pair_losses(c
         assert {row["step"] for row in rows} == {1}
 
 
-def test_sampler_that_needs_distances_is_refused_where_the_method_measures_none(cfg, monkeypatch):
-    class Bare(objects.Method):
-        def __init__(self, encoder, losses, memory):
-            super().__init__()
-
-    monkeypatch.setattr(objects, "find", lambda folder, name: Bare if folder == "methods" else find(folder, name))
-    find = objects.registry.find
-    with pytest.raises(ValueError, match="SAMPLER hard_class goes by distances between classes, and METHOD baseline"):
-        objects.method(cfg(NEAR), num_classes=20, num_samples=160)
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"METHOD": "{NAME: ecn}", "LOSSES": "[]", "MEMORY.SIZE": "0", "SAMPLER": "{NAME: hard_class}"},
+            "SAMPLER hard_class needs the neighbours of a plan, which METHOD ecn does not give; expected METHOD baseline",
+        ),
+        (
+            {"LOSSES": "[hierarchical_triplet]"},
+            "losses.hierarchical_triplet needs the distances of a plan, which METHOD baseline does not give; expected a",
+        ),
+    ],
+)
+def test_what_needs_a_plan_that_the_method_does_not_give_is_refused(cfg, tmp_path, monkeypatch, overrides, message):
+    if "METHOD" not in overrides:
+        monkeypatch.setattr(objects.find("methods", "baseline"), "gives", frozenset())
+    with pytest.raises(ValueError, match=message) as error:
+        runs.train(cfg(overrides))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()

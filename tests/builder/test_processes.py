@@ -8,18 +8,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = """
+SCRIPT = '''
 import sys
+from dataclasses import replace
 import torch
 from torch import distributed
 from reid import config, trainer
 from reid.builder import runs
 
 kept = {}
+def spoilt(plan):
+    """What the second process makes is not what the batches are dealt by."""
+    second = plan is not None and distributed.get_rank() == 1
+    return replace(plan, neighbours=plan.neighbours.flip(1)) if second else plan
+
 real = trainer.train
-def train(method, *args, **options):
+def train(method, loader, *args, **options):
     kept["method"] = method
-    result = real(method, *args, **options)
+    start, epoch, seen = method.start_epoch, loader.epoch, []
+    method.start_epoch = lambda *given: spoilt(start(*given))
+    loader.epoch = lambda number, **given: seen.append(given["plan"]) or epoch(number, **given)
+    result = real(method, loader, *args, **options)
+    hashes = [None, None]
+    distributed.all_gather_object(hashes, [str(plan) for plan in seen])
+    assert hashes[0] == hashes[1] and len(seen) == 2
+    if loader.sampler.needs:
+        assert seen[0] is None and seen[1].neighbours.shape == (20, 19)
     for name, value in method.state_dict().items():
         if isinstance(value, torch.Tensor) and not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
             both = [torch.empty_like(value) for _ in range(2)]
@@ -31,13 +45,14 @@ def train(method, *args, **options):
 trainer.train = train
 runs.train(config.load(sys.argv[1], sys.argv[2:]))
 print("equal")
-"""
+'''
 
 
 METHODS = {
     "baseline": "LOSSES: [softmax, triplet]\nMEMORY: {SIZE: 40}",
     "dimn": "METHOD: {NAME: dimn, BANK_INIT: class_means}\nSAMPLER: {NAME: episode}",
     "ecn": "METHOD: {NAME: ecn}",
+    "plan": "LOSSES: [softmax, hierarchical_triplet]\nSAMPLER: {NAME: hard_class, NUM_INSTANCES: 2}\nMEMORY: {SIZE: 40}",
 }
 
 

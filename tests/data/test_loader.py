@@ -17,9 +17,11 @@ from reid.data.augment.jitter import Jitter
 from reid.data.datasets import folder
 from reid.data.loader import Loader, image_batches, read_image
 from reid.data.records import Sample
+from reid.data.samplers import Draw
 from reid.data.samplers.balanced import Balanced
 from reid.data.samplers.shuffle import Shuffle
 from reid.data.transforms import Test, Train
+from reid.plan import Plan
 
 SIZE = (32, 16)
 
@@ -36,7 +38,7 @@ def loader(train_set, workers, **options):
 
 
 def equal(one, other):
-    tensors = ("images", "classes", "camids", "domains", "indices", "part")
+    tensors = ("images", "classes", "camids", "domains", "indices", "part", "roles")
     same = all(torch.equal(getattr(one, name), getattr(other, name)) for name in tensors)
     return same and (one.paths, one.step, one.epoch) == (other.paths, other.step, other.epoch)
 
@@ -131,8 +133,8 @@ def test_an_epoch_left_early_does_not_disturb_the_next(train_set):
 
 
 def test_a_batch_carries_the_labels_of_its_pictures(train_set):
-    parts = np.arange(len(train_set)) % 3
-    batch = next(loader(train_set, 0).epoch(4, step=9, part=parts))
+    parts = torch.arange(len(train_set)) % 3
+    batch = next(loader(train_set, 0).epoch(4, step=9, plan=Plan(parts=parts)))
     indices = batch.indices.numpy()
     assert (batch.step, batch.epoch, len(batch)) == (9, 4, 16)
     assert batch.images.shape == (16, 3, *SIZE)
@@ -143,7 +145,50 @@ def test_a_batch_carries_the_labels_of_its_pictures(train_set):
     assert batch.domains.tolist() == train_set.domains[indices].tolist()
     assert batch.part.tolist() == parts[indices].tolist()
     assert batch.paths == [train_set.samples[i].path for i in indices]
-    assert next(loader(train_set, 0).epoch(0)).part.tolist() == [0] * 16
+    bare = next(loader(train_set, 0).epoch(0))
+    assert bare.part.tolist() == bare.roles.tolist() == [0] * 16
+    with pytest.raises(ValueError, match="found the parts of 5 samples; expected one each of 160"):
+        next(loader(train_set, 0).epoch(0, plan=Plan(parts=parts[:5])))
+
+
+class Roles(Shuffle):
+    """Every second row has role 1; rows i and i + 8 of a batch belong together."""
+
+    def batches(self, epoch, plan=None):
+        roles, groups = np.arange(16) % 2, np.arange(16) % 8
+        return [Draw(batch, roles=roles, groups=groups) for batch in super().batches(epoch, plan)]
+
+
+def with_roles(train_set, **options):
+    sampler = Roles(train_set.classes, train_set.domains, train_set.camids, 16, 0)
+    return Loader(train_set, Train(SIZE, augment=[Flip(), Erasing()]), sampler, seed=3, workers=0, **options)
+
+
+def test_a_group_stays_whole_and_each_row_is_drawn_as_in_the_whole_batch(train_set):
+    whole = list(with_roles(train_set).epoch(1))
+    halves = [list(with_roles(train_set, rank=rank, world=2).epoch(1)) for rank in (0, 1)]
+    for batch, *shares in zip(whole, *halves, strict=True):
+        for share, rows in zip(shares, ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]), strict=True):
+            expected = batch.select(torch.isin(torch.arange(16), torch.tensor(rows)))
+            assert equal(share, expected)
+            assert len(share) == 8
+    with pytest.raises(ValueError, match=r"groups of 2, .* rows for 16 processes of 1 rows each"):
+        next(with_roles(train_set, rank=0, world=16).epoch(0))
+
+
+def test_select_keeps_of_every_field_the_rows_marked(train_set):
+    batch = next(with_roles(train_set).epoch(0, step=4))
+    chosen = batch.select(batch.roles == 1)
+    assert chosen.indices.tolist() == batch.indices[1::2].tolist()
+    assert chosen.roles.tolist() == [1] * 8
+    assert chosen.paths == batch.paths[1::2]
+    assert torch.equal(chosen.images, batch.images[1::2])
+    assert chosen.images.is_contiguous(memory_format=torch.channels_last)
+    assert (len(chosen), chosen.step, chosen.epoch) == (8, 4, 0)
+    assert len(batch.select(batch.roles == 2)) == 0
+    for mask in (torch.ones(15, dtype=torch.bool), torch.ones(16, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=r"found a mask .* expected \(16,\) bool"):
+            batch.select(mask)
 
 
 def test_processes_share_every_batch_out_in_slices(train_set):

@@ -4,11 +4,14 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
+from reid.data.samplers import Draw, Sampler
 from reid.data.samplers.balanced import Balanced
 from reid.data.samplers.hard_class import HardClass
 from reid.data.samplers.identity import Identity
 from reid.data.samplers.shuffle import Shuffle
+from reid.plan import Plan
 
 GROUPED = [Identity, Balanced, HardClass]
 EVERY = [Shuffle, *GROUPED]
@@ -34,6 +37,12 @@ def line(classes, seed=0):
     """Classes at random places on a line, and the distances between them: (C,), (C, C) float32."""
     places = np.random.default_rng(seed).random(classes.max() + 1).astype(np.float32)
     return places, np.abs(places[:, None] - places)
+
+
+def near(distances, k=None):
+    """The plan of the k nearest other classes, all where k is None."""
+    order = np.argsort(distances + np.diag(np.full(len(distances), np.inf)), axis=1, kind="stable")
+    return Plan(neighbours=torch.from_numpy(order[:, : k or len(distances) - 1]))
 
 
 def identities(batches, classes, num_instances):
@@ -150,26 +159,60 @@ def test_sizes_that_cannot_be_met_are_refused_in_one_line(sampler, batch_size, o
 def test_hard_classes_keep_length_and_deal_every_picture_to_no_batch_twice(num_anchors, seed):
     classes, domains, camids = random_labels(seed)
     made = HardClass(classes, domains, camids, 8, seed, num_instances=2, num_anchors=num_anchors)
-    made.use_distances(line(classes, seed)[1])
-    for epoch in range(3):
-        batches = made.batches(epoch)
+    for epoch, k in zip(range(4), (None, 1, 3, 2), strict=True):
+        batches = made.batches(epoch, near(line(classes, seed)[1], k))
         assert len(batches) == len(made) == len(Identity(classes, domains, camids, 8, seed, num_instances=2))
         assert all(len(set(row)) == 4 for row in identities(batches, classes, 2).tolist())
         assert set(np.concatenate(batches).tolist()) == set(range(len(classes)))
 
 
-def test_hard_classes_are_a_function_of_seed_epoch_and_distances():
+def test_hard_classes_are_a_function_of_seed_epoch_and_plan():
     data = random_labels(1)
     made, again, plain = HardClass(*data, 8, 3), HardClass(*data, 8, 3), Identity(*data, 8, 3)
+    plan, other = (near(line(data[0], seed)[1]) for seed in (0, 1))
     assert np.array_equal(made.batches(1), plain.batches(1))
-    made.use_distances(line(data[0])[1])
-    again.use_distances(line(data[0])[1])
-    assert np.array_equal(made.batches(1), again.batches(1))
-    assert not np.array_equal(made.batches(1), made.batches(2))
-    again.use_distances(line(data[0], seed=1)[1])
-    assert not np.array_equal(made.batches(1), again.batches(1))
-    made.use_distances(None)
-    assert np.array_equal(made.batches(1), plain.batches(1))
+    assert np.array_equal(made.batches(1, plan), again.batches(1, plan))
+    assert not np.array_equal(made.batches(1, plan), made.batches(2, plan))
+    assert not np.array_equal(made.batches(1, plan), made.batches(1, other))
+    assert np.array_equal(made.batches(1), plain.batches(1)), "it has kept nothing"
+
+
+def slow_choice(distances, left, remaining, order, num, num_anchors):
+    """`HardClass._choose` by the whole matrix of distances, in which all classes are compared with each anchor."""
+    able = [c for c in range(len(left)) if left[c]]
+    if len(able) > num:
+        chosen, able = [c for c in able if left[c] == remaining], [c for c in able if left[c] != remaining]
+    else:
+        chosen, able = able, [c for c in range(len(left)) if not left[c]]
+    anchors = chosen + [c for c in order if c in able][: max(0, num_anchors - len(chosen))]
+    chosen, place = list(anchors), 0
+    while len(chosen) < num:
+        anchor = anchors[place % len(anchors)]
+        chosen.append(min(set(able) - set(chosen), key=lambda c: (distances[anchor, c], c)))
+        place += 1
+    return chosen
+
+
+@pytest.mark.parametrize("num_anchors", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(10))
+def test_all_neighbours_give_the_choice_of_the_whole_matrix(num_anchors, seed):
+    classes, domains, camids = random_labels(seed)
+    made = HardClass(classes, domains, camids, 8, seed, num_instances=2, num_anchors=num_anchors)
+    distances = np.round(line(classes, seed)[1], 1)  # ties
+    rng = np.random.default_rng(seed)
+    for remaining in (1, 2, 3, 5):
+        left = rng.integers(0, remaining + 1, len(distances))
+        order = rng.permutation(len(left))
+        found = made._choose(near(distances).neighbours.numpy(), left, remaining, order)
+        assert found == slow_choice(distances, left, remaining, order, 4, num_anchors)
+
+
+def test_where_no_known_neighbour_is_left_the_next_class_of_the_random_order_stands_in():
+    """Class 0's only known neighbour is 1. Both take part in every batch while they have pictures left."""
+    made = HardClass(*labels([[2, 2, 2, 2]]), 4, 0, num_instances=2)
+    neighbours, order = np.array([[1], [0], [0], [0]]), np.array([0, 3, 1, 2])
+    assert made._choose(neighbours, np.array([2, 2, 2, 2]), 9, order) == [0, 1]
+    assert made._choose(neighbours, np.array([2, 0, 2, 2]), 9, order) == [0, 3]
 
 
 def test_with_one_anchor_the_rest_of_the_batch_are_the_classes_nearest_to_it():
@@ -177,8 +220,8 @@ def test_with_one_anchor_the_rest_of_the_batch_are_the_classes_nearest_to_it():
     classes, domains, camids = labels([[2] * 8])
     made = HardClass(classes, domains, camids, 4, 0, num_instances=2)
     places = np.repeat(np.arange(4.0, dtype=np.float32), 2)
-    made.use_distances(np.abs(places[:, None] - places))
-    assert {tuple(sorted(row)) for row in identities(made.batches(0), classes, 2).tolist()} == {
+    plan = near(np.abs(places[:, None] - places), k=1)
+    assert {tuple(sorted(row)) for row in identities(made.batches(0, plan), classes, 2).tolist()} == {
         *((0, 1), (2, 3), (4, 5), (6, 7))
     }
 
@@ -189,11 +232,85 @@ def test_hard_classes_lie_nearer_than_random_ones_and_more_anchors_spread_the_ba
     spread = []
     for num_anchors in (1, 2, 8):
         made = HardClass(classes, domains, camids, 32, 0, num_instances=4, num_anchors=num_anchors)
-        made.use_distances(distances)
-        spread.append(np.ptp(places[identities(made.batches(0), classes, 4)], axis=1).mean())
+        spread.append(np.ptp(places[identities(made.batches(0, near(distances)), classes, 4)], axis=1).mean())
     plain = np.ptp(places[identities(made.dealer.batches(np.random.default_rng(0)), classes, 4)], axis=1).mean()
     assert spread[0] < spread[1] < spread[2]
     assert spread[0] < plain / 2
+
+
+class Given(Sampler):
+    needs = frozenset({"parts"})
+
+    def __init__(self, batches, num):
+        self.given, self.num = batches, num
+
+    def __len__(self):
+        return self.num
+
+    def batches(self, epoch, plan=None):
+        return self.given
+
+
+def test_an_epoch_of_another_length_and_a_plan_without_what_is_needed_are_refused():
+    batches = [np.arange(4), Draw(np.arange(4, 8), roles=np.ones(4, np.int64))]
+    plan = Plan(parts=torch.zeros(8, dtype=torch.int64))
+    one, two = Given(batches, 2).draws(3, plan)
+    assert (one.indices.tolist(), one.roles) == ([0, 1, 2, 3], None)
+    assert two is batches[1]
+    assert len(Given(batches, 2).draws(0)) == 2, "there is no plan yet"
+    with pytest.raises(ValueError, match="sampler Given: found 2 batches in epoch 3; expected 3, as in every epoch"):
+        Given(batches, 3).draws(3, plan)
+    with pytest.raises(ValueError, match="sampler Given: found a plan without parts, which it needs"):
+        Given(batches, 2).draws(3, Plan(neighbours=torch.ones(2, 1, dtype=torch.int64)))
+
+
+# ---- sharing a batch among processes
+
+
+def shares(groups, world):
+    return [rows.tolist() for rows in Draw(np.arange(len(groups)), groups=np.array(groups)).shares(world)]
+
+
+def test_rows_without_groups_are_shared_in_slices():
+    assert [rows.tolist() for rows in Draw(np.arange(6)).shares(3)] == [[0, 1], [2, 3], [4, 5]]
+    with pytest.raises(ValueError, match="found a batch of 6 for 4 processes; expected a multiple"):
+        Draw(np.arange(6)).shares(4)
+
+
+def test_groups_go_whole_to_one_process_and_equal_ones_side_by_side_go_in_slices():
+    assert shares([7, 7, 3, 3, 5, 5, 0, 0], 2) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert shares([0, 1, 0, 1, 2, 3, 2, 3], 2) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert shares([0, 1, 2, 0, 1, 2, 0, 0], 2) == [[0, 3, 6, 7], [1, 2, 4, 5]]
+    assert shares([0, 0, 0, 0], 1) == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_groups_are_dealt_wherever_that_can_be(seed):
+    """Each process's rows are cut into groups at random, then all rows are mixed: so a dealing exists."""
+    rng = np.random.default_rng(seed)
+    world, size = rng.integers(2, 5), 12
+    cuts = [np.sort(rng.integers(0, size, 3)) for _ in range(world)]
+    groups = np.concatenate([10 * p + np.searchsorted(cut, np.arange(size)) for p, cut in enumerate(cuts)])
+    groups = rng.permutation(len(groups) * 10)[groups][rng.permutation(len(groups))]
+    found = Draw(np.arange(len(groups)), groups=groups).shares(world)
+    assert [len(rows) for rows in found] == [size] * world
+    assert sorted(np.concatenate(found)) == list(range(len(groups)))
+    assert sum(len(np.unique(groups[rows])) for rows in found) == len(np.unique(groups))
+
+
+def test_a_first_fit_that_comes_to_no_end_is_taken_back():
+    """4, 4, 3, 3, 3, 3 for two of 10: the two fours may not be together."""
+    sizes = [4, 4, 3, 3, 3, 3]
+    assert sorted(len(rows) for rows in shares(np.repeat(np.arange(6), sizes), 2)) == [10, 10]
+
+
+@pytest.mark.parametrize(("sizes", "world"), [([5, 3], 2), ([4, 4, 4], 2), ([4] * 60, 16), ([7, 2, 2, 1], 2)])
+def test_groups_that_cannot_be_shared_evenly_are_refused_in_one_line(sizes, world):
+    with pytest.raises(
+        ValueError, match=f"found groups of {sizes[0]}, .* rows for {world} processes of .* rows each"
+    ) as e:
+        shares(np.repeat(np.arange(len(sizes)), sizes), world)
+    assert "\n" not in str(e.value)
 
 
 def test_an_epoch_of_a_hundred_thousand_pictures_is_dealt_in_about_half_a_second():

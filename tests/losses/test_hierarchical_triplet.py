@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from reid.losses.hierarchical_triplet import HierarchicalTriplet
 from reid.methods._distances import class_distances
+from reid.plan import Plan
 
 
 def between_classes(num_classes=7, seed=0, spread=0.4):
@@ -55,7 +56,7 @@ def test_value_and_gradient_equal_the_slow_loop(kind, seed):
     loss = HierarchicalTriplet(7).double()
     case.check(loss, slow_loss(case, lambda a, n: 0.1))
     distances = between_classes(7, seed)
-    loss.use_distances(distances)
+    loss.use_plan(Plan(distances=distances))
     margins = slow_margins(distances, 0.1, 16)
     case.check(loss, slow_loss(case, lambda a, n: _read(loss, case, a, n)))
     for (p, q), margin in margins.items():
@@ -72,7 +73,7 @@ def test_classes_joined_late_have_wider_margins_and_wide_classes_smaller_ones():
     """Two near classes and one opposite: by hand, d_0 = 0.2, thresholds 0.2, 1.15, 2.1, 3.05, 4."""
     distances = torch.tensor([[0.1, 0.5, 3.5], [0.5, 0.3, 3.3], [3.5, 3.3, 0.2]])
     loss = HierarchicalTriplet(3, margin=0.1, levels=4)
-    loss.use_distances(distances)
+    loss.use_plan(Plan(distances=distances))
     assert loss.thresholds.tolist() == pytest.approx([0.2, 1.15, 2.1, 3.05, 4.0])
     assert loss.levels.tolist() == [[0, 1, 4], [1, 0, 4], [4, 4, 0]]
     assert loss.spreads.tolist() == pytest.approx([0.1, 0.3, 0.2])
@@ -93,7 +94,7 @@ def test_collapsed_embeddings_give_half_the_margin():
 
 def test_the_tree_travels_in_the_state():
     loss, other = HierarchicalTriplet(7), HierarchicalTriplet(7)
-    loss.use_distances(between_classes())
+    loss.use_plan(Plan(distances=between_classes()))
     other.load_state_dict(loss.state_dict())
     case = Case("batch")
     assert other(case.pairs).item() == loss(case.pairs).item() != HierarchicalTriplet(7)(case.pairs).item()
@@ -101,7 +102,7 @@ def test_the_tree_travels_in_the_state():
 
 def test_classes_that_are_all_one_point_are_joined_at_once():
     loss = HierarchicalTriplet(3, levels=2)
-    loss.use_distances(torch.zeros(3, 3))
+    loss.use_plan(Plan(distances=torch.zeros(3, 3)))
     assert loss.levels.fill_diagonal_(1).tolist() == [[1, 1, 1]] * 3
 
 

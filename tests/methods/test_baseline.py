@@ -33,7 +33,7 @@ def batch(step: int = 0, seed: int = 0) -> Batch:
     images = torch.randint(256, (8, 3, 32, 16), generator=generator, dtype=torch.uint8)
     classes = torch.arange(8) // 2
     zeros = torch.zeros(8, dtype=torch.int64)
-    return Batch(images, classes, zeros, classes % 2, torch.arange(8), zeros, ["x"] * 8, step=step)
+    return Batch(images, classes, zeros, classes % 2, torch.arange(8), zeros, zeros, ["x"] * 8, step=step)
 
 
 def test_losses_are_weighted_and_named_and_their_sum_reaches_every_parameter():

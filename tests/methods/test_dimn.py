@@ -24,7 +24,7 @@ def batch(classes=(4, 0, 5), seed: int = 0) -> Batch:
     labels = torch.tensor(classes).repeat_interleave(2)
     images = torch.randint(256, (len(labels), 3, 32, 16), generator=generator, dtype=torch.uint8)
     zeros = torch.zeros_like(labels)
-    return Batch(images, labels, zeros, zeros, zeros, zeros, ["x"] * len(labels))
+    return Batch(images, labels, zeros, zeros, zeros, zeros, zeros, ["x"] * len(labels))
 
 
 def rows(num_pairs: int = 3, dim: int = 5, seed: int = 0) -> torch.Tensor:
@@ -207,14 +207,14 @@ def test_bank_starts_as_zeros_the_classifier_or_class_means():
     features = rows(dim=128, num_pairs=7).float()
     classes = torch.arange(14) % NUM_CLASSES
     made = make(bank_init="class_means", classes=classes.numpy()).train()
-    made.start_epoch(0, lambda stage: features if stage == "penultimate" else None)
+    made.start_epoch(0, lambda feature: features if feature == "before" else None)
     assert made.training
     assert made.bank.seen.all()
     with torch.no_grad():
         mapped = made.mapping(made.encoder.neck.eval()(features))
     for c in range(NUM_CLASSES):
         assert torch.allclose(made.bank.rows[c], F.normalize(mapped[classes == c].mean(dim=0), dim=0), atol=1e-6)
-    made.start_epoch(1, lambda stage: pytest.fail("embeds again"))
+    made.start_epoch(1, lambda feature: pytest.fail("embeds again"))
 
 
 @pytest.mark.parametrize("scoring", ["cosine", "dot"])

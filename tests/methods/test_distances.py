@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from reid.losses import Term
 from reid.losses.hierarchical_triplet import HierarchicalTriplet
-from reid.methods._distances import class_distances
+from reid.losses.triplet import Triplet
+from reid.methods._distances import NUMBERS, class_distances, class_neighbours
 from reid.methods.baseline import Baseline
 from reid.models.encoder import Encoder
 
@@ -50,28 +51,63 @@ def test_equal_rows_have_no_distance():
     assert class_distances(torch.ones(4, 3), torch.tensor([0, 0, 1, 1])).abs().max() < 1e-6
 
 
-def test_baseline_measures_where_asked_and_not_before_the_second_epoch():
+def dense_neighbours(embeddings, classes):
+    """(C, C - 1): by the whole matrix, sorted."""
+    distances = class_distances(embeddings, classes).fill_diagonal_(torch.inf)
+    return distances.sort(dim=1, stable=True).indices[:, :-1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("numbers", [2**24, 20 * 21, 20 * 7, 20, 1])
+def test_neighbours_in_blocks_equal_those_of_the_whole_matrix(seed, numbers):
+    """20 classes; fewer numbers make smaller blocks of rows and fewer neighbours: 19, 19, 7, 1, 1."""
+    embeddings, classes = rows([1 + c % 4 for c in range(20)], seed)
+    found = class_neighbours(embeddings, classes, numbers)
+    k = min(19, max(1, numbers // 20))
+    assert found.dtype == torch.int64
+    assert torch.equal(found, dense_neighbours(embeddings, classes)[:, :k])
+
+
+def test_of_classes_equally_near_the_lower_comes_first_and_a_class_is_not_its_own_neighbour():
+    embeddings = torch.eye(4)[[0, 0, 1, 1, 1, 0]]
+    found = class_neighbours(embeddings, torch.arange(6))
+    assert found.tolist()[:3] == [[1, 5, 2, 3, 4], [0, 5, 2, 3, 4], [3, 4, 0, 1, 5]]
+    assert class_neighbours(embeddings, torch.arange(6), numbers=12).tolist()[:3] == [[1, 5], [0, 5], [3, 4]]
+
+
+def test_a_hundred_thousand_classes_would_have_167_neighbours_each():
+    assert NUMBERS // 100_000 == 167
+    assert NUMBERS // 4096 >= 4095
+
+
+def test_baseline_measures_what_is_needed_and_not_before_the_second_epoch():
     embeddings, classes = rows([3, 4, 5])
     loss = HierarchicalTriplet(3)
     asked = []
 
-    def embed(stage):
-        asked.append(stage)
+    def embed(feature):
+        asked.append(feature)
         return embeddings
 
-    def baseline(feature="before", **options):
-        return Baseline(Encoder("tiny"), [Term("htl", loss, feature=feature)], **options)
+    def baseline(*terms, **options):
+        return Baseline(Encoder("tiny"), terms, classes=classes.numpy(), **options)
 
-    method = baseline(classes=classes.numpy(), class_distances=True)
-    assert method.start_epoch(0, embed) is None
-    assert baseline(classes=classes.numpy()).start_epoch(1, embed) is None
+    before, after = (Term("htl", loss, feature=feature) for feature in ("before", "after"))
+    needs = frozenset({"neighbours"})
+    assert baseline(before, needs=needs).start_epoch(0, embed) is None
+    assert baseline(Term("triplet", Triplet())).start_epoch(1, embed) is None
+    assert Baseline(Encoder("tiny"), [before]).start_epoch(1, embed) is None, "it is only scored"
     assert asked == []
-    distances = method.start_epoch(1, embed)
-    assert torch.equal(distances, class_distances(embeddings, classes))
-    assert torch.equal(loss.spreads, distances.diagonal())
-    baseline("after", classes=classes.numpy(), class_distances=True).start_epoch(1, embed)
-    assert asked == ["penultimate", "embedding"]
+    plan = baseline(before).start_epoch(1, embed)
+    assert plan.given == {"distances"}
+    assert torch.equal(plan.distances, class_distances(embeddings, classes))
+    assert torch.equal(loss.spreads, plan.distances.diagonal())
+    plan = baseline(Term("triplet", Triplet(), feature="after"), needs=needs).start_epoch(1, embed)
+    assert plan.given == {"neighbours"}
+    assert torch.equal(plan.neighbours, dense_neighbours(embeddings, classes))
+    assert baseline(after, needs=needs).start_epoch(1, embed).given == {"distances", "neighbours"}
+    assert asked == ["before", "before", "after"]
 
 
 def test_losses_that_ask_for_nothing_are_left_alone():
-    assert make().start_epoch(1, lambda stage: pytest.fail("nobody asked")) is None
+    assert make().start_epoch(1, lambda feature: pytest.fail("nobody asked")) is None

@@ -25,7 +25,7 @@ def batch(indices=(3, 0, 7, 11), epoch: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(len(indices), 3, 32, 16, generator=generator)
     zeros = torch.zeros(len(indices), dtype=torch.int64)
-    return Batch(images, zeros, zeros, zeros, torch.tensor(indices), zeros, ["x"] * len(indices), epoch=epoch)
+    return Batch(images, zeros, zeros, zeros, torch.tensor(indices), zeros, zeros, ["x"] * len(indices), epoch=epoch)
 
 
 class Given(torch.nn.Module):

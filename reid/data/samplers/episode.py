@@ -6,6 +6,7 @@ import numpy as np
 
 from reid.data.samplers import Sampler
 from reid.data.samplers._deal import Dealer, Group
+from reid.plan import Plan
 
 SINGLES = ("skip", "augment")
 
@@ -58,7 +59,7 @@ class Episode(Sampler):
     def __len__(self) -> int:
         return self.dealer.num_batches
 
-    def batches(self, epoch: int) -> list[np.ndarray]:
+    def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
         """Arrays (batch_size,) int64; rows 2i and 2i + 1 are the pair of one identity."""
         return [self.kept[batch] for batch in self.dealer.batches(np.random.default_rng((self.seed, epoch)))]
 

@@ -8,14 +8,17 @@ import numpy as np
 
 from reid.data.samplers import Sampler
 from reid.data.samplers._deal import Dealer
+from reid.plan import Plan
 
 
 class HardClass(Sampler):
     """The batches of `Identity`, filled with neighbours: some anchor classes and, in turn, the nearest class to each.
 
     Neighbours are taken from the classes that have pictures left to show, so every picture is seen each epoch and no
-    source starves; the epoch's last classes find fewer near ones. Before there are distances the batches are those of
-    `Identity`. Neighbours are mostly of the anchor's own source. Length: that of `Identity`.
+    source starves; the epoch's last classes find fewer near ones. Where none of an anchor's known neighbours is left, the
+    next class of the epoch's random order stands in: only where classes are so many that not all others are known (see
+    `reid.methods._distances`). Before there are neighbours the batches are those of `Identity`. Neighbours are mostly of
+    the anchor's own source. Length: that of `Identity`.
 
     Args:
         num_instances: K, pictures an identity in a batch.
@@ -25,7 +28,7 @@ class HardClass(Sampler):
         the nearest of all classes, seen before or not; here of those left.
     """
 
-    wants_distances = True
+    needs = frozenset({"neighbours"})
 
     def __init__(
         self,
@@ -44,34 +47,30 @@ class HardClass(Sampler):
                 f"sampler hard_class: found {num_anchors} anchors and {self.dealer.num_identities} identities a batch; "
                 "expected 1 to as many as identities: change NUM_ANCHORS or the batch size"
             )
-        self.distances: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.dealer.num_batches
 
-    def use_distances(self, distances: np.ndarray | None) -> None:
-        self.distances = distances
-
-    def batches(self, epoch: int) -> list[np.ndarray]:
+    def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
         """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
         rng = np.random.default_rng((self.seed, epoch))
-        if self.distances is None:
+        if plan is None or plan.neighbours is None:
             return self.dealer.batches(rng)
         hands: dict[int, deque[np.ndarray]] = defaultdict(deque)
         for identity, row in self.dealer.cut(0, rng):
             hands[identity].append(row)
-        left = np.array([len(hands[identity]) for identity in range(len(self.distances))])
+        left = np.array([len(hands[identity]) for identity in range(len(plan.neighbours))])
         order = rng.permutation(len(left))
         batches = []
         for remaining in range(len(self), 0, -1):
-            chosen = self._choose(self.distances, left, remaining, order)
+            chosen = self._choose(plan.neighbours.numpy(), left, remaining, order)
             batches.append(np.concatenate([hands[identity][0] for identity in chosen]))
             for identity in chosen:
                 hands[identity].rotate(-1)
                 left[identity] = max(0, left[identity] - 1)
         return [batches[b] for b in rng.permutation(len(batches))]
 
-    def _choose(self, distances: np.ndarray, left: np.ndarray, remaining: int, order: np.ndarray) -> list[int]:
+    def _choose(self, neighbours: np.ndarray, left: np.ndarray, remaining: int, order: np.ndarray) -> list[int]:
         """The P identities of the next of `remaining` batches, anchors first; left (C,): groups not dealt yet."""
         num = self.dealer.num_identities
         free = left > 0
@@ -84,7 +83,8 @@ class HardClass(Sampler):
         chosen = list(anchors)
         free[anchors] = False
         for place in range(num - len(anchors)):
-            near = np.where(free, distances[anchors[place % len(anchors)]], np.inf)
-            chosen.append(int(near.argmin()))
+            near = neighbours[anchors[place % len(anchors)]]
+            near = near[free[near]]
+            chosen.append(int(near[0] if len(near) else order[free[order]][0]))
             free[chosen[-1]] = False
         return chosen

@@ -6,6 +6,7 @@ import numpy as np
 
 from reid.data.samplers import Sampler
 from reid.data.samplers._deal import Dealer
+from reid.plan import Plan
 
 
 class Identity(Sampler):
@@ -36,6 +37,6 @@ class Identity(Sampler):
     def __len__(self) -> int:
         return self.dealer.num_batches
 
-    def batches(self, epoch: int) -> list[np.ndarray]:
+    def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
         """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
         return self.dealer.batches(np.random.default_rng((self.seed, epoch)))

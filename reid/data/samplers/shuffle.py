@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reid.data.samplers import Sampler
+from reid.plan import Plan
 
 
 class Shuffle(Sampler):
@@ -26,7 +27,7 @@ class Shuffle(Sampler):
     def __len__(self) -> int:
         return -(-self.num_samples // self.batch_size)
 
-    def batches(self, epoch: int) -> list[np.ndarray]:
+    def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
         """ceil(N / batch_size) arrays (batch_size,) int64."""
         order = np.random.default_rng((self.seed, epoch)).permutation(self.num_samples)
         return list(np.resize(order, (len(self), self.batch_size)))
