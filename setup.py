@@ -12,7 +12,7 @@ KERNELS = [
     Extension(
         ".".join(path.with_suffix("").parts),
         [str(path)],
-        depends=[str(header) for header in sorted(path.parent.glob("_*.h"))],
+        depends=[str(header) for header in sorted(Path("reid").glob("_*.h"))],
         extra_compile_args=["-O3"],
         optional=True,
     )

@@ -8,6 +8,7 @@ head of a list only. The bare product is the same tiles into one reused buffer b
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 from unittest import mock
@@ -20,10 +21,12 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid import similarity
 from reid.evaluation import blocks, counters, counting
 from reid.evaluation.neighbours import nearest
 from reid.evaluation.rank import Ids, Scores, retrieval, score
 from reid.evaluation.rerank import k_reciprocal
+from reid.similarity import Inner
 
 DIM = 512
 K1, K2, WEIGHT = 20, 6, 0.3
@@ -72,7 +75,9 @@ distractors = partial(people, 3368, 519732, 750, 6, 506617, 2.2)
 def scored(search: Search, *, kernel: bool = True) -> Scores:
     if kernel and counters.kernel is None:
         raise SystemExit("the kernel is not there: install with a compiler, or name another --case")
-    with mock.patch.object(counters, "kernel", counters.kernel if kernel else None):
+    with ExitStack() as patches:
+        for module in () if kernel else (counters, similarity):
+            patches.enter_context(mock.patch.object(module, "kernel", None))
         return score(*search)
 
 
@@ -87,10 +92,10 @@ def scored_without_ties(search: Search) -> Scores:
 
 def bare_product(search: Search) -> None:
     """Every tile of the scores, into one buffer, and nothing done with it."""
-    buffer = torch.empty(counting.TILE)
+    inner, buffer = Inner(search.query, search.gallery), torch.empty(counting.TILE)
     for above in blocks.slices(len(search.query), counting.TILE[0]):
         for left in blocks.slices(len(search.gallery), counting.TILE[1]):
-            blocks.product(search.query[above], search.gallery[left], buffer)
+            inner.tile(above, left, buffer)
 
 
 def sorted_rows(search: Search) -> tuple[float, float, float]:
@@ -175,7 +180,7 @@ def without_near_ties(search: Search) -> Search:
     query, gallery = search.query, search.gallery
     while True:
         both = torch.cat([query, gallery])
-        scores = nearest(both, both, K1 + 2).scores
+        scores = nearest(Inner(both, both), K1 + 2).scores
         ends = torch.tensor([K2, K1 // 2 + 1, K1 + 1])
         clear = (scores[:, ends - 1] - scores[:, ends] > 2e-6).all(dim=1)
         if clear.all():

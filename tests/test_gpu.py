@@ -14,6 +14,7 @@ from reid.evaluation import counting, neighbours
 from reid.evaluation.rank import Ids, retrieval, score
 from reid.evaluation.rerank import k_reciprocal
 from reid.evaluation.verification import tpr_at_fpr
+from reid.similarity import Inner
 
 pytestmark = [
     pytest.mark.gpu,
@@ -71,7 +72,7 @@ def test_retrieval_of_classes_verification_and_neighbours_are_those_of_the_cpu()
     fprs = (1e-3, 1e-2)
     expected = tpr_at_fpr(query, gallery, *ids, fprs=fprs)
     np.testing.assert_allclose(tpr_at_fpr(query.cuda(), gallery.cuda(), *ids, fprs=fprs), expected, atol=1e-3)
-    best = [neighbours.nearest(*rows, 10) for rows in ((query, gallery), (query.cuda(), gallery.cuda()))]
+    best = [neighbours.nearest(Inner(*rows), 10) for rows in ((query, gallery), (query.cuda(), gallery.cuda()))]
     assert (best[0].columns == best[1].columns.cpu()).float().mean() > 0.99
 
 
@@ -79,8 +80,7 @@ def test_reranked_scores_are_those_of_the_cpu():
     query, gallery, *ids = people(num_gallery=1500)
     figures = []
     for rows in ((query, gallery), (query.cuda(), gallery.cuda())):
-        again = k_reciprocal(*rows)
-        figures.append(score(again.query, again.gallery, *ids, bonus=again.bonus).mAP)
+        figures.append(score(k_reciprocal(*rows).similarity, None, *ids).mAP)
     assert figures[1] == pytest.approx(figures[0], abs=2e-3)
 
 

@@ -12,7 +12,7 @@ LAYERS = [
     ["reid.trainer", "reid.export", "reid.optim", "reid.checkpoint"],
     ["reid.methods.*", "reid.evaluation"],
     ["reid.data", "reid.models", "reid.losses", "reid.memory", "reid.methods"],
-    ["reid.data.records", "reid.pairs", "reid.plan", "reid.evaluation.metrics", "reid.runtime"],
+    ["reid.data.records", "reid.pairs", "reid.similarity", "reid.plan", "reid.evaluation.metrics", "reid.runtime"],
     ["reid.errors", "reid"],
 ]
 PEERS = {2, 3}  # layers whose members work together; those of the others do not import each other

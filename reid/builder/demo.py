@@ -69,5 +69,5 @@ def _draw_ranks(cfg: CfgNode, dataset: Dataset, folder: Path) -> None:
     options = {"transform": objects.test_transform(cfg), "batch_size": cfg.TEST.BATCH_SIZE, "workers": 0}
     query = embed(method.encode_query, trial.query, **options)
     gallery = embed(method.encode_gallery, trial.gallery or trial.query, **options)
-    ranked.sheet(trial, query, gallery, folder / "ranked.png")
+    ranked.sheet(trial, method.similarity(query, gallery), folder / "ranked.png")
     runtime.log.info("ranked results of %s drawn", dataset.name)

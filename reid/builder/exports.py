@@ -84,6 +84,7 @@ def _restore(path: str | Path) -> tuple[CfgNode, Method, dict[str, Any]]:
     cfg = config.parse(content["config"])
     num_classes = sum(len(pids) for pids in content["label_map"].values())
     method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
+    folder.check_method(method)
     checkpoint.load_state(method, content["model"], path)
     return cfg, method, content
 

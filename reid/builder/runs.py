@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from reid.data import records, sources
 from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol, report
 from reid.evaluation.embed import embed
-from reid.evaluation.evaluate import evaluate
+from reid.evaluation.evaluate import check_method, evaluate
 from reid.losses import FEATURES
 from reid.methods import Method
 
@@ -174,7 +174,13 @@ class _Scorer:
         self.rules, self.source_notes = rules, source_notes
         self.selection = cfg.TEST.SELECT
         self.rows: Rows = []
-        self.evaluate = partial(
+        extras: dict[str, Any] = {
+            "rerank": cfg.TEST.RERANK,
+            "query_expansion": cfg.TEST.QUERY_EXPANSION,
+            "clustering": cfg.TEST.CLUSTERING,
+        }
+        check_method(method, **extras)
+        self.evaluate: Callable[..., Rows] = partial(
             evaluate,
             method,
             transform=objects.test_transform(cfg),
@@ -185,9 +191,7 @@ class _Scorer:
             seed=cfg.SEED,
             selection=cfg.TEST.SELECT,
             bootstrap=cfg.TEST.BOOTSTRAP,
-            rerank=cfg.TEST.RERANK,
-            query_expansion=cfg.TEST.QUERY_EXPANSION,
-            clustering=cfg.TEST.CLUSTERING,
+            **extras,
             cache=run / "embeddings" if keep else None,
         )
 
@@ -301,9 +305,19 @@ def _say(datasets: Sequence[Dataset], role: str) -> None:
 
 
 def _embed(
-    cfg: CfgNode, method: Method, device: torch.device, samples: Sequence[Sample], feature: str = "embedding"
+    cfg: CfgNode,
+    method: Method,
+    device: torch.device,
+    samples: Sequence[Sample],
+    feature: str = "embedding",
+    indices: Sequence[int] | None = None,
 ) -> Tensor:
-    """(N, D) of training samples as if they were scored, or one of the encoder's features: see `Method.start_epoch`."""
+    """(N, *shape) of training samples as if they were scored, or one of the encoder's features: see `Method.start_epoch`.
+
+    indices: of samples, in any order; None: all of them.
+    """
+    if indices is not None:
+        samples = [samples[i] for i in indices]
     training = method.training
     method.eval()
     encode = (

@@ -1,7 +1,7 @@
 /* The best scores of each row, and how much two weighted neighbourhoods overlap: what re-ranking spends its time on beside
  * products. `reid/evaluation/neighbours.py` and `rerank.py` come to the same results without this file.
  */
-#include "_arrays.h"
+#include "../_arrays.h"
 
 #define WIDTH 64 /* scores looked at together */
 

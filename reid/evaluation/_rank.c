@@ -1,7 +1,7 @@
-/* Counts how many scores of each row reach each of the row's thresholds, and multiplies chosen rows of two matrices.
- * `reid/evaluation/counters.py` says what for, and comes to the same results without this file.
+/* Counts how many scores of each row reach each of the row's thresholds. `reid/evaluation/counters.py` says what for, and
+ * comes to the same results without this file.
  */
-#include "_arrays.h"
+#include "../_arrays.h"
 
 #define WIDTH 128 /* columns taken together: their thresholds and counts stay in the first-level cache */
 #define DEPTH 16  /* thresholds taken together */
@@ -90,21 +90,6 @@ static void count_columns(const float *scores, Py_ssize_t rows, Py_ssize_t n, Py
                 counts[r * num + k] += scores[i * step + r] >= thresholds[r * num + k];
 }
 
-/* The inner product of two rows, in 32 partial sums, so that the compiler may use vectors without changing the result. */
-FOR_EACH_CPU static float inner_product(const float *restrict a, const float *restrict b, Py_ssize_t n)
-{
-    float partial[32] = {0}, sum = 0;
-    Py_ssize_t i = 0;
-    for (; i + 32 <= n; i += 32)
-        for (int j = 0; j < 32; j++)
-            partial[j] += a[i + j] * b[i + j];
-    for (; i < n; i++)
-        sum += a[i] * b[i];
-    for (int j = 0; j < 32; j++)
-        sum += partial[j];
-    return sum;
-}
-
 static PyObject *count(PyObject *self, PyObject *args)
 {
     Py_buffer views[3], *scores = views, *thresholds = views + 1, *counts = views + 2;
@@ -132,42 +117,10 @@ static PyObject *count(PyObject *self, PyObject *args)
     return release(views, 3);
 }
 
-static PyObject *dot(PyObject *self, PyObject *args)
-{
-    Py_buffer views[5], *query = views, *gallery = views + 1, *rows = views + 2, *columns = views + 3, *out = views + 4;
-    (void)self;
-    if (acquire(args, views, 5, 1) < 0)
-        return NULL;
-    if (!is_array(query, 2, "f", 4) || !is_array(gallery, 2, "f", 4) || query->strides[1] != 4 || gallery->strides[1] != 4 ||
-        query->shape[1] != gallery->shape[1] || !is_array(rows, 1, "lq", 8) || !is_array(columns, 1, "lq", 8) ||
-        !is_array(out, 1, "f", 4) || !is_contiguous(rows) || !is_contiguous(columns) || !is_contiguous(out) ||
-        rows->shape[0] != out->shape[0] || columns->shape[0] != out->shape[0]) {
-        PyErr_SetString(PyExc_ValueError, "dot: expected query (Q, D) and gallery (G, D) float32 with rows together, and "
-                                          "contiguous rows (P,) and columns (P,) int64 and out (P,) float32");
-        return release(views, 5);
-    }
-    const int64_t *row = rows->buf, *column = columns->buf;
-    Py_ssize_t p = 0;
-    Py_BEGIN_ALLOW_THREADS;
-    for (; p < out->shape[0]; p++) {
-        if (row[p] < 0 || row[p] >= query->shape[0] || column[p] < 0 || column[p] >= gallery->shape[0])
-            break;
-        const char *a = (const char *)query->buf + row[p] * query->strides[0];
-        const char *b = (const char *)gallery->buf + column[p] * gallery->strides[0];
-        ((float *)out->buf)[p] = inner_product((const float *)a, (const float *)b, query->shape[1]);
-    }
-    Py_END_ALLOW_THREADS;
-    if (p < out->shape[0])
-        PyErr_Format(PyExc_IndexError, "dot: pair %zd is outside the matrices", p);
-    return release(views, 5);
-}
-
 static PyMethodDef functions[] = {
     {"count", count, METH_VARARGS,
      "count(scores, thresholds, counts): adds to counts (B, T) int32 how many of a row's scores (B, N) float32 reach each of "
      "its thresholds (B, T) float32. The first infinite threshold of a row ends it."},
-    {"dot", dot, METH_VARARGS,
-     "dot(query, gallery, rows, columns, out): out[p] = query[rows[p]] . gallery[columns[p]], all float32, the indices int64."},
     {NULL, NULL, 0, NULL},
 };
 

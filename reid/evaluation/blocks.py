@@ -1,4 +1,4 @@
-"""Big products in small pieces: tiles in one reused buffer, shared among threads."""
+"""Much work in small pieces, shared among threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 Result = TypeVar("Result")
 Block = TypeVar("Block")
@@ -17,12 +16,6 @@ Block = TypeVar("Block")
 def slices(stop: int, size: int, *, start: int = 0) -> list[slice]:
     """start..stop in slices of `size`, the last one shorter."""
     return [slice(first, min(first + size, stop)) for first in range(start, stop, size)]
-
-
-def product(query: Tensor, gallery: Tensor, buffer: Tensor) -> Tensor:
-    """(B, N) float32 scores at the start of the buffer: a fresh tensor for every tile would cost a quarter of the product."""
-    scores = buffer.view(-1)[: len(query) * len(gallery)].view(len(query), len(gallery))
-    return torch.mm(query, gallery.float().T, out=scores)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 def kept(folder: Path, title: str, key: str, num: int, compute: Callable[[], Tensor], *, writes: bool = True) -> Tensor:
-    """What `compute` gives, (num, D) float32: read from `folder` if it is there, else computed and kept.
+    """What `compute` gives, (num, *shape) float32: read from `folder` if it is there, else computed and kept.
 
     title: what the file's name begins with. key: from `key`. writes: False where another process keeps it.
     Raises ValueError for a file that does not hold `num` embeddings.
@@ -40,8 +40,8 @@ def kept(folder: Path, title: str, key: str, num: int, compute: Callable[[], Ten
             rows = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise ValueError(f"cache: {path} holds no embeddings ({error}); delete it") from error
-        if rows.shape[0] != num or rows.ndim != 2 or rows.dtype != np.float32:
-            raise ValueError(f"cache: {path} holds {rows.dtype} {rows.shape}; expected float32 ({num}, D). Delete it")
+        if rows.ndim < 2 or rows.shape[0] != num or rows.dtype != np.float32:
+            raise ValueError(f"cache: {path} holds {rows.dtype} {rows.shape}; expected float32 ({num}, ...). Delete it")
         logger.info("%s: %s embeddings read from %s", title, format(num, ","), path)
         return torch.from_numpy(rows)
     rows = compute()

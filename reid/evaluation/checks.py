@@ -10,6 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from reid.similarity import Inner, Similarity
+
 ROWS_AT_ONCE = 8192
 UNIT = 1e-2  # how far from 1 the length of a normalised row may lie; float16 rounds to about 1e-3
 LONGEST = 1e38  # float32 ends at 3.4e38
@@ -38,6 +40,28 @@ def embeddings(query: Tensor | NDArray, gallery: Tensor | NDArray | None) -> tup
             "float32; normalise them"
         )
     return one, other
+
+
+def similarity(query: Tensor | NDArray | Similarity, gallery: Tensor | NDArray | None, *, named: bool) -> Similarity:
+    """The inner products of two sides that `embeddings` accepts, or a similarity in their place, which has both sides.
+
+    named: whether the caller says who is on the gallery's pictures; without, the queries search each other.
+    Raises ValueError for a gallery without names or names without one, and as `embeddings` does.
+    """
+    if not isinstance(query, Similarity):
+        if (gallery is not None) != named:
+            raise ValueError("scoring: found only one of the gallery and who is on it; give both or neither")
+        return Inner(*embeddings(query, gallery))
+    if gallery is not None:
+        raise ValueError("scoring: found a gallery beside a similarity, which has one; leave it out")
+    if not named and query.shape[0] != query.shape[1]:
+        raise ValueError(
+            f"scoring: found a similarity of {query.shape[0]} queries and {query.shape[1]} gallery pictures; say who is on "
+            "the gallery's too"
+        )
+    if isinstance(query, Inner):
+        embeddings(query.query, query.gallery)
+    return query
 
 
 def integers(values: ArrayLike | Tensor, expected: int, what: str) -> NDArray[np.int64]:

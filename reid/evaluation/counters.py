@@ -23,7 +23,6 @@ Counter = Callable[[Tensor, Tensor, Tensor], None]
 
 MANY = 128  # thresholds a row from which sorting the row once is cheaper than the kernel's passes over it
 ROWS_AT_ONCE = 64  # rows sorted at once: 1 MB of a tile stays in the second-level cache
-PAIRS_AT_ONCE = 512  # rows gathered at once: 1 MB a side at 512-d stays in the second-level cache
 
 
 def choose(device: torch.device, num_thresholds: int) -> Counter:
@@ -49,16 +48,3 @@ def comparing(scores: Tensor, thresholds: Tensor, counts: Tensor) -> None:
     """One pass a threshold, for a GPU: there a pass costs less than a tenth of the product and needs no second buffer."""
     for column in range(thresholds.shape[1]):
         counts[:, column] += (scores >= thresholds[:, column, None]).sum(dim=1, dtype=torch.int32)
-
-
-def dot(query: Tensor, gallery: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(P,) float32 inner products of pairs of rows: query[rows] with gallery[columns]."""
-    out = torch.empty(len(rows), device=query.device)
-    plain = query.device.type == "cpu" and query.dtype == gallery.dtype == torch.float32
-    if kernel is not None and plain and query.stride(1) == gallery.stride(1) == 1:
-        kernel.dot(*(tensor.numpy() for tensor in (query, gallery, rows, columns, out)))
-        return out
-    for start in range(0, len(out), PAIRS_AT_ONCE):
-        some = slice(start, start + PAIRS_AT_ONCE)
-        out[some] = torch.linalg.vecdot(query[rows[some]].float(), gallery[columns[some]].float())
-    return out

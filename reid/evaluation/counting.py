@@ -12,12 +12,12 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from reid.evaluation import counters
-from reid.evaluation.blocks import product, share, slices, threads
+from reid.evaluation.blocks import share, slices, threads
 from reid.evaluation.relevance import Relevance
+from reid.similarity import Similarity
 
 TIE = 1e-6  # scores this close are ties; relative above 1, because float32 resolves no better
 TILE = (2048, 2048)  # queries of all threads, gallery: 16 MB of scores; no shape was faster on two cores
@@ -39,53 +39,42 @@ class Ranks(NamedTuple):
     tied: NDArray[np.bool_]
 
 
-def match_ranks(
-    query: Tensor, gallery: Tensor, relevance: Relevance, keep: Callable[[Ranks], Kept], bonus: csr_array | None = None
-) -> list[Kept]:
+def match_ranks(similarity: Similarity, relevance: Relevance, keep: Callable[[Ranks], Kept]) -> list[Kept]:
     """Ranks every query's matches; a wrong picture that ties with a match is above it.
 
     Args:
-        query, gallery: (Q, D), (G, D) float32 or float16 on one device; scores are float32. If they are one tensor, only
-            half of the scores are computed.
+        similarity: the scores; where it is symmetric, only half of them are computed.
         keep: what to keep of some queries' ranks; called for all queries, some at a time.
-        bonus: (Q, G) float32, what is added to the product of a few pairs (re-ranking); on the CPU.
     Returns:
         What was kept, in the order of the queries.
     """
-    with threads(query.device) as num_threads:
-        tile = tile_for(query.device)
+    device, (num_query, num_gallery) = similarity.device, similarity.shape
+    with threads(device) as num_threads:
+        tile = tile_for(device)
         size = _rows_at_once(tile[0], relevance, num_threads)
-        if query is gallery and bonus is None and relevance.num_query * relevance.largest <= MAX_CELLS:
-            ranks = _among_themselves(query, relevance, (size, tile[1]), num_threads)
+        # A tile is counted along both sides with the own classes hidden once: both sides must be of the same ones.
+        if similarity.symmetric and relevance.same_classes and num_query * relevance.largest <= MAX_CELLS:
+            ranks = _among_themselves(similarity, relevance, (size, tile[1]), num_threads)
             return [keep(ranks)]
 
         def work(blocks: Iterator[slice]) -> list[tuple[int, Kept]]:
-            width = min(tile[1], len(gallery))
-            buffer = torch.empty(size, width, device=query.device)
-            return [
-                (rows.start, keep(_against(query[rows], gallery, rows, relevance, bonus, buffer))) for rows in blocks
-            ]
+            buffer = torch.empty(size, min(tile[1], num_gallery), device=device)
+            return [(rows.start, keep(_against(similarity, rows, relevance, buffer))) for rows in blocks]
 
-        done = share(work, slices(len(query), size), num_threads)
+        done = share(work, slices(num_query, size), num_threads)
     return [kept for _, kept in sorted((pair for part in done for pair in part), key=lambda pair: pair[0])]
 
 
 # ---- queries against a gallery
 
 
-def _against(
-    query: Tensor, gallery: Tensor, rows: slice, relevance: Relevance, bonus: csr_array | None, buffer: Tensor
-) -> Ranks:
-    own = OwnClasses(relevance, rows, query.device)
-    extra = None if bonus is None else _Bonus(bonus[rows], query.device)
-    thresholds = _thresholds(own.match_scores(query, gallery, extra))
+def _against(similarity: Similarity, rows: slice, relevance: Relevance, buffer: Tensor) -> Ranks:
+    own = OwnClasses(relevance, rows, similarity.device)
+    thresholds = _thresholds(own.match_scores(similarity))
     counts = torch.zeros_like(thresholds, dtype=torch.int32)
-    counter = counters.choose(query.device, thresholds.shape[1])
-    query = query.float()
-    for columns in slices(len(gallery), buffer.shape[1]):
-        scores = product(query, gallery[columns], buffer)
-        if extra is not None:
-            extra.add(scores, columns)
+    counter = counters.choose(similarity.device, thresholds.shape[1])
+    for columns in slices(similarity.shape[1], buffer.shape[1]):
+        scores = similarity.tile(rows, columns, buffer)
         own.hide(scores, columns)
         counter(scores, thresholds, counts)
     return _ranks(thresholds, counts)
@@ -94,42 +83,41 @@ def _against(
 # ---- pictures among themselves
 
 
-def _among_themselves(pictures: Tensor, relevance: Relevance, tile: tuple[int, int], num_threads: int) -> Ranks:
+def _among_themselves(similarity: Similarity, relevance: Relevance, tile: tuple[int, int], num_threads: int) -> Ranks:
     """Scores are symmetric: only tiles on and above the diagonal are computed, and counted along both of their sides."""
-    size, width = tile[0], min(max(tile), len(pictures))
-    blocks = slices(len(pictures), size)
-    thresholds = torch.full((len(pictures), 1 + max(relevance.largest, 1)), torch.inf, device=pictures.device)
+    device, num = similarity.device, similarity.shape[0]
+    size, width = tile[0], min(max(tile), num)
+    blocks = slices(num, size)
+    thresholds = torch.full((num, 1 + max(relevance.largest, 1)), torch.inf, device=device)
 
     def set_thresholds(todo: Iterator[slice]) -> None:
         for rows in todo:
-            own = OwnClasses(relevance, rows, pictures.device)
-            found = _thresholds(own.match_scores(pictures[rows], pictures))
+            found = _thresholds(OwnClasses(relevance, rows, device).match_scores(similarity))
             thresholds[rows, : found.shape[1]] = found
 
     def count(todo: Iterator[slice]) -> Tensor:
         counts = torch.zeros_like(thresholds, dtype=torch.int32)
-        buffer = torch.empty(size, width, device=pictures.device)
+        buffer = torch.empty(size, width, device=device)
         for rows in todo:
-            _count_from_diagonal(pictures, rows, relevance, thresholds, counts, buffer)
+            _count_from_diagonal(similarity, rows, relevance, thresholds, counts, buffer)
         return counts
 
     share(set_thresholds, blocks, num_threads)
-    counts = sum(share(count, blocks, num_threads), start=torch.zeros((), dtype=torch.int32, device=pictures.device))
+    counts = sum(share(count, blocks, num_threads), start=torch.zeros((), dtype=torch.int32, device=device))
     return _ranks(thresholds, counts)
 
 
 def _count_from_diagonal(
-    pictures: Tensor, rows: slice, relevance: Relevance, thresholds: Tensor, counts: Tensor, buffer: Tensor
+    similarity: Similarity, rows: slice, relevance: Relevance, thresholds: Tensor, counts: Tensor, buffer: Tensor
 ) -> None:
     """One row of tiles: the one on the diagonal, which holds both sides already, then those to its right."""
-    own = OwnClasses(relevance, rows, pictures.device)
-    counter = counters.choose(pictures.device, thresholds.shape[1])
-    query = pictures[rows].float()
-    scores = product(query, query, buffer)
+    own = OwnClasses(relevance, rows, similarity.device)
+    counter = counters.choose(similarity.device, thresholds.shape[1])
+    scores = similarity.tile(rows, rows, buffer)
     own.hide(scores, rows)
     counter(scores, thresholds[rows], counts[rows])
-    for columns in slices(len(pictures), buffer.shape[1], start=rows.stop):
-        scores = product(query, pictures[columns], buffer)
+    for columns in slices(similarity.shape[1], buffer.shape[1], start=rows.stop):
+        scores = similarity.tile(rows, columns, buffer)
         own.hide(scores, columns)
         counter(scores, thresholds[rows], counts[rows])
         counter(scores.T, thresholds[columns], counts[columns])
@@ -143,7 +131,7 @@ class OwnClasses:
 
     def __init__(self, relevance: Relevance, rows: slice, device: torch.device) -> None:
         columns, filled, match = relevance.own_class(rows)
-        self.shape = columns.shape
+        self.first, self.shape = rows.start, columns.shape
         row, slot = filled.nonzero()
         column = columns[row, slot]
         order = np.argsort(column, kind="stable")
@@ -152,13 +140,11 @@ class OwnClasses:
             torch.from_numpy(array[order]).to(device) for array in (row, slot, column, match[row, slot])
         )
 
-    def match_scores(self, query: Tensor, gallery: Tensor, extra: _Bonus | None = None) -> Tensor:
+    def match_scores(self, similarity: Similarity) -> Tensor:
         """(B, M) scores of each query's matches, falling; -inf where there is no more."""
-        scores = torch.full(self.shape, -torch.inf, device=query.device)
+        scores = torch.full(self.shape, -torch.inf, device=similarity.device)
         rows, slots, columns = self.rows[self.match], self.slots[self.match], self.columns[self.match]
-        scores[rows, slots] = counters.dot(query, gallery, rows, columns)
-        if extra is not None:
-            scores[rows, slots] += extra.of(rows, columns)
+        scores[rows, slots] = similarity.pairs(self.first + rows, columns)
         return scores.sort(dim=1, descending=True).values
 
     def hide(self, scores: Tensor, columns: slice) -> None:
@@ -180,29 +166,6 @@ def _thresholds(scores: Tensor) -> Tensor:
     width = tie_width(scores)
     edges = torch.cat([(scores + width)[:, :1], scores - width], dim=1)
     return torch.where(edges.isfinite(), edges, torch.inf)
-
-
-class _Bonus:
-    """What some queries' scores have on top of the product."""
-
-    def __init__(self, bonus: csr_array, device: torch.device) -> None:
-        self.bonus = bonus
-        pairs = bonus.tocsc().tocoo()  # column by column, as the tiles come
-        self.sorted_columns = pairs.col
-        self.rows, self.columns, self.values = (
-            torch.from_numpy(array).to(device)
-            for array in (pairs.row.astype(np.int64), pairs.col.astype(np.int64), pairs.data)
-        )
-
-    def of(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """(P,) the bonus of single pairs."""
-        values = self.bonus[rows.cpu().numpy().copy(), columns.cpu().numpy().copy()]  # scipy writes to flags
-        return torch.from_numpy(np.asarray(values, dtype=np.float32).ravel()).to(rows.device)
-
-    def add(self, scores: Tensor, columns: slice) -> None:
-        """Adds the bonus to a tile of the gallery's `columns`."""
-        first, last = np.searchsorted(self.sorted_columns, (columns.start, columns.stop))
-        scores[self.rows[first:last], self.columns[first:last] - columns.start] += self.values[first:last]
 
 
 def _ranks(thresholds: Tensor, counts: Tensor) -> Ranks:

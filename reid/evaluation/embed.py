@@ -24,10 +24,10 @@ def embed(
     autocast: torch.dtype | None = None,
     title: str = "embed",
 ) -> Tensor:
-    """Embeds samples in their order: (N, D) float32 on the CPU.
+    """Embeds samples in their order: (N, D) float32 on the CPU; (N, *shape) where `encode` gives rows of another shape.
 
     Args:
-        encode: images (B, 3, H, W) uint8 on `device` -> (B, D), in evaluation mode (the caller's duty).
+        encode: images (B, 3, H, W) uint8 on `device` -> (B, D) or (B, *shape), in evaluation mode (the caller's duty).
         transform: from a decoded picture to (3, H, W) uint8, as `loader.image_batches` takes it.
         autocast: the type products are computed in, None for float32.
         title: what the progress bar says.
@@ -54,7 +54,7 @@ def _embed(
     autocast: torch.dtype | None,
     title: str,
 ) -> Tensor:
-    """(N, D) float32 on the CPU."""
+    """(N, *shape) float32 on the CPU."""
     embeddings = torch.empty(0)
     done = 0
     bar = tqdm(total=len(samples), desc=title, unit="img", disable=None, leave=False, mininterval=0.5)
@@ -64,7 +64,7 @@ def _embed(
                 images = images.pin_memory()  # only from pinned memory does the copy run beside the computation
             rows = encode(images.to(device, non_blocking=True)).float()
             if not done:
-                embeddings = torch.empty(len(samples), rows.shape[1])
+                embeddings = torch.empty(len(samples), *rows.shape[1:])
             some = slice(done, done + len(rows))
             embeddings[some] = rows
             _refuse_unsound(embeddings[some], samples[some])
@@ -78,24 +78,24 @@ def _shared(compute: Callable[[Sequence[Sample]], Tensor], samples: Sequence[Sam
     """Each process computes one run of the samples; all get all of them. A fault on one is raised on every one."""
     size = -(-len(samples) // runtime.world())
     mine = samples[runtime.rank() * size : (runtime.rank() + 1) * size]
-    rows, fault = torch.empty(0, 0), ""
+    rows, fault = torch.empty(0), ""
     try:
         rows = compute(mine) if mine else rows
     except ValueError as error:
         fault = str(error)
-    found: list[tuple[int, str]] = [(0, "")] * runtime.world()
-    distributed.all_gather_object(found, (rows.shape[1], fault))
+    found: list[tuple[torch.Size, str]] = [(rows.shape, "")] * runtime.world()
+    distributed.all_gather_object(found, (rows.shape[1:], fault))
     for _, told in found:
         if told:
             raise ValueError(told)
-    padded = torch.zeros(size, max(dim for dim, _ in found))
-    padded[: len(rows), : rows.shape[1]] = rows
+    padded = torch.zeros(size, *found[0][0])  # the first process has a share whenever there is one
+    padded[: len(rows)] = rows if mine else padded[:0]
     on = device if distributed.get_backend() == "nccl" else torch.device("cpu")
     return runtime.gather({"rows": padded.to(on)})["rows"][: len(samples)].cpu()
 
 
 def _refuse_unsound(rows: Tensor, samples: Sequence[Sample]) -> None:
-    unsound = (~rows.isfinite().all(dim=1)).nonzero().flatten().tolist()
+    unsound = (~rows.isfinite().flatten(1).all(dim=1)).nonzero().flatten().tolist()
     if unsound:
         files = ", ".join(samples[i].path for i in unsound[:5])
         more = f" and {len(unsound) - 5} more" if len(unsound) > 5 else ""

@@ -57,12 +57,13 @@ def evaluate(
     Returns:
         Rows of `results.jsonl`: for each data set a `trial` row per trial and one `dataset` row, the mean over trials,
         with `R1_std` and so on where there are several; then, for each metric, one `mean` row over its targets. Rows of
-        re-ranking and query expansion say so in `rescoring`, which other rows do not have.
+        re-ranking, query expansion and shortlists say so in `rescoring`, which other rows do not have.
     Raises:
-        ValueError: no data set, one without trials, an unknown role, or what `embed` and `rank` refuse.
+        ValueError: no data set, one without trials, an unknown role, or what `check_method`, `embed` and `rank` refuse.
     """
     role = role or {}
     _check(targets, role)
+    check_method(method, rerank=rerank, query_expansion=query_expansion, clustering=clustering)
     common = {"fingerprint": fingerprint(protocol), "selection": selection, "step": step, "seed": seed}
     ways: list[Way] = [
         Way(),
@@ -82,6 +83,22 @@ def evaluate(
     finally:
         method.train(training)
     return rows + [{**row, **common} for row in _means_over_targets(rows)]
+
+
+def check_method(method: Method, *, rerank: bool = False, query_expansion: int = 0, clustering: bool = False) -> None:
+    """Raises ValueError where a method's scores do not allow what is asked for."""
+    name = type(method).__name__
+    for key, wanted, off in (("QUERY_EXPANSION", query_expansion, 0), ("CLUSTERING", clustering, False)):
+        if wanted and not method.inner_product:
+            raise ValueError(
+                f"TEST.{key} is {wanted}: it averages vectors, and a score of {name} is no inner product of two; "
+                f"expected {off}"
+            )
+    if rerank and method.rescoring:
+        raise ValueError(
+            f"TEST.RERANK is True: it needs all scores, and those of {name} are right on shortlists only "
+            f"({method.rescoring}); expected False"
+        )
 
 
 def _check(targets: Sequence[Dataset], role: Mapping[str, str]) -> None:
@@ -121,7 +138,8 @@ def _score_dataset(
             ends = _intervals(searches[-1:], groups[-1:], dataset.metric, bootstrap, seed)
             rows.append({"kind": "trial", "trial": number, **sizes, **figures, "tied": found.tied_fraction, **ends})
         ends = _intervals(searches, groups, dataset.metric, bootstrap, seed)
-        named = {"rescoring": way.name} if way.name else {}
+        rescoring = way.name or sides.method.rescoring
+        named = {"rescoring": rescoring} if rescoring else {}
         for row in (*rows, {**_mean_over_trials(rows), **ends}):
             yield {**row, **named}
 
@@ -141,14 +159,14 @@ def _tell_left_out(name: str, number: int, trial: Trial, found: Searches) -> Non
 
 def _search(sides: Sides, dataset: Dataset, trial: Trial, way: Way) -> tuple[Searches, dict[str, float]]:
     alone, others = trial.gallery is None, gallery_of(trial)
-    query, gallery, bonus = way.apply(sides, trial)
+    similarity = way.apply(sides, trial)
     if dataset.metric == "reid":
         ids = Ids.of(trial.query), Ids.of(others)
-        scores = rank.score(query, gallery, *ids, skip_same_index=alone, bonus=bonus)
+        scores = rank.score(similarity, None, *ids, skip_same_index=alone)
         figures = {f"R{k}": float(scores.cmc[k - 1]) for k in REID_RANKS}
         return scores.searches, {**figures, "mAP": scores.mAP, "mINP": scores.mINP}
     classes, other_classes = ([sample.pid for sample in samples] for samples in (trial.query, others))
-    found = rank.retrieve(query, classes, gallery, other_classes, skip_same_index=alone, bonus=bonus)
+    found = rank.retrieve(similarity, classes, None, other_classes, skip_same_index=alone)
     return found, rank.summary(found, dataset.ks)
 
 

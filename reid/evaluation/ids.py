@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -36,19 +36,15 @@ class Ids(NamedTuple):
         return cls(pids, None if unknown else np.array(camids, dtype=np.int64))
 
 
-def relevance(
-    query: Sized, gallery: Sized | None, query_ids: Ids, gallery_ids: Ids | None, skip_same_index: bool
-) -> Relevance:
-    """Checks the ids of both sides; without a gallery the queries search each other.
+def relevance(shape: tuple[int, int], query_ids: Ids, gallery_ids: Ids | None, skip_same_index: bool) -> Relevance:
+    """Checks the ids of Q queries and G gallery pictures, `shape`; without the gallery's, the queries search each other.
 
     Raises ValueError for ids that do not fit the pictures or each other, and for pids below 0.
     """
-    if gallery is None:
-        gallery, gallery_ids, skip_same_index = query, query_ids, True
     if gallery_ids is None:
-        raise ValueError("scoring: found a gallery without gallery_ids; give both or neither")
-    query_pids = checks.integers(query_ids.pids, len(query), "query pids")
-    gallery_pids = checks.integers(gallery_ids.pids, len(gallery), "gallery pids")
+        gallery_ids, skip_same_index = query_ids, True
+    query_pids = checks.integers(query_ids.pids, shape[0], "query pids")
+    gallery_pids = checks.integers(gallery_ids.pids, shape[1], "gallery pids")
     for pids, side in ((query_pids, "query"), (gallery_pids, "gallery")):
         if (pids < 0).any():
             raise ValueError(

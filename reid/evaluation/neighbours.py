@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid.evaluation.blocks import product, share, slices, threads
+from reid.evaluation.blocks import share, slices, threads
+from reid.similarity import Similarity
 
 try:
     from reid.evaluation import _neighbours as kernel
@@ -29,48 +30,49 @@ class Nearest(NamedTuple):
     lowest: Tensor
 
 
-def nearest(query: Tensor, gallery: Tensor, num: int, *, skip_same_index: bool = False) -> Nearest:
+def nearest(similarity: Similarity, num: int, *, skip_same_index: bool = False) -> Nearest:
     """The `num` gallery pictures that each query scores highest.
 
     Args:
-        query, gallery: (Q, D), (G, D) float32 or float16 on one device. The same tensor twice takes half the products.
+        similarity: of (Q, G); where it is symmetric, half of the scores are computed.
         num: 1..G, or 1..G - 1 with skip_same_index.
         skip_same_index: gallery row i is the picture of query i and is not among its own.
     """
-    assert 1 <= num <= len(gallery) - skip_same_index, f"{num} of {len(gallery)}"
-    with threads(query.device) as num_threads:
-        if query is gallery:
-            return _among_themselves(query, num, skip_same_index, num_threads)
-        return _among_others(query, gallery, num, skip_same_index, num_threads)
+    num_gallery = similarity.shape[1]
+    assert 1 <= num <= num_gallery - skip_same_index, f"{num} of {num_gallery}"
+    with threads(similarity.device) as num_threads:
+        among = _among_themselves if similarity.symmetric else _among_others
+        return among(similarity, num, skip_same_index, num_threads)
 
 
-def _among_others(query: Tensor, gallery: Tensor, num: int, skip_same_index: bool, num_threads: int) -> Nearest:
+def _among_others(similarity: Similarity, num: int, skip_same_index: bool, num_threads: int) -> Nearest:
+    device, (num_query, num_gallery) = similarity.device, similarity.shape
     found = Nearest(
-        torch.empty(len(query), num, device=query.device),
-        torch.empty(len(query), num, dtype=torch.int64, device=query.device),
-        torch.empty(len(query), device=query.device),
+        torch.empty(num_query, num, device=device),
+        torch.empty(num_query, num, dtype=torch.int64, device=device),
+        torch.empty(num_query, device=device),
     )
 
     def work(blocks: Iterator[slice]) -> None:
-        buffer = torch.empty(TILE[0], min(TILE[1], len(gallery)), device=query.device)
+        buffer = torch.empty(TILE[0], min(TILE[1], num_gallery), device=device)
         for rows in blocks:
-            block = _of_block(query[rows].float(), gallery, rows.start, num, skip_same_index, buffer)
+            block = _of_block(similarity, rows, num, skip_same_index, buffer)
             for of_all, of_rows in zip(found, block, strict=True):
                 of_all[rows] = of_rows
 
-    share(work, slices(len(query), TILE[0]), num_threads)
+    share(work, slices(num_query, TILE[0]), num_threads)
     return found
 
 
-def _among_themselves(pictures: Tensor, num: int, skip_same_index: bool, num_threads: int) -> Nearest:
+def _among_themselves(similarity: Similarity, num: int, skip_same_index: bool, num_threads: int) -> Nearest:
     """A tile of the scores above the diagonal, turned over, is the tile below it."""
-    blocks = slices(len(pictures), SIDE)
+    blocks = slices(similarity.shape[0], SIDE)
     best: dict[tuple[int, int], Nearest] = {}  # of the tile at (rows, columns)
 
     def work(tiles: Iterator[tuple[int, int]]) -> None:
-        buffer = torch.empty(SIDE, min(SIDE, len(pictures)), device=pictures.device)
+        buffer = torch.empty(SIDE, min(SIDE, similarity.shape[0]), device=similarity.device)
         for i, j in tiles:
-            scores = product(pictures[blocks[i]].float(), pictures[blocks[j]], buffer)
+            scores = similarity.tile(blocks[i], blocks[j], buffer)
             best[i, j] = _of_tile(scores, blocks[j].start, num, skip_same_index and i == j)
             if i != j:
                 best[j, i] = _of_tile(scores.T, blocks[i].start, num, False)
@@ -80,13 +82,11 @@ def _among_themselves(pictures: Tensor, num: int, skip_same_index: bool, num_thr
     return Nearest(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
-def _of_block(
-    query: Tensor, gallery: Tensor, first_row: int, num: int, skip_same_index: bool, buffer: Tensor
-) -> Nearest:
+def _of_block(similarity: Similarity, rows: slice, num: int, skip_same_index: bool, buffer: Tensor) -> Nearest:
     tiles = []
-    for columns in slices(len(gallery), TILE[1]):
-        scores = product(query, gallery[columns], buffer)
-        tiles.append(_of_tile(scores, columns.start, num, skip_same_index, first_row - columns.start))
+    for columns in slices(similarity.shape[1], TILE[1]):
+        scores = similarity.tile(rows, columns, buffer)
+        tiles.append(_of_tile(scores, columns.start, num, skip_same_index, rows.start - columns.start))
     return _merged(tiles, num)
 
 

@@ -1,7 +1,7 @@
 """From embeddings to figures: CMC, mAP and mINP for people, R@K, MAP@R and R-Precision for any classes.
 
-A score is the inner product. The tie rule, the junk rule and the definition of AP are in `docs/evaluation.md`; they hold for
-everything here.
+A score is the inner product of two rows, or what a `Similarity` says. The tie rule, the junk rule and the definition of AP are
+in `docs/evaluation.md`; they hold for everything here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from reid.evaluation import checks, ids
 from reid.evaluation.counting import Ranks, match_ranks
 from reid.evaluation.ids import Ids
 from reid.evaluation.relevance import Relevance
+from reid.similarity import Similarity
 
 logger = logging.getLogger(__name__)
 
@@ -99,31 +99,29 @@ class Scores:
 
 
 def score(
-    query: Embeddings,
+    query: Embeddings | Similarity,
     gallery: Embeddings | None,
     query_ids: Ids,
     gallery_ids: Ids | None = None,
     *,
     max_rank: int = 50,
     skip_same_index: bool = False,
-    bonus: csr_array | None = None,
 ) -> Scores:
     """Scores a person search: gallery pictures of the query's person and camera are junk and never counted.
 
     Args:
         query, gallery: (Q, D), (G, D) float32 or float16, numpy or torch, on one device. Without a gallery each query
-            searches the other queries.
+            searches the other queries. Or a `Similarity` as the query, which has both sides: no gallery beside it.
         query_ids, gallery_ids: their pids and camids. pid 0 in the gallery is a distractor: wrong for everybody.
         max_rank: the depth of the CMC curve.
         skip_same_index: gallery row i is the picture of query i and does not count for it; for two encodings of one set.
-        bonus: (Q, G) float32, sparse, added to the inner products; from `rerank.k_reciprocal`.
     Raises:
         ValueError: bad embeddings (see `checks.embeddings`), ids of another length or sign, or no query with a match.
     """
     if max_rank < 1:
         raise ValueError(f"scoring: found max_rank {max_rank}; expected 1 or more")
-    relevance = ids.relevance(query, gallery, query_ids, gallery_ids, skip_same_index)
-    searches = _search(query, gallery, relevance, bonus)
+    similarity = checks.similarity(query, gallery, named=gallery_ids is not None)
+    searches = _search(similarity, ids.relevance(similarity.shape, query_ids, gallery_ids, skip_same_index))
     valid = searches.valid
     num_first = np.bincount(searches.first[valid & (searches.first <= max_rank)], minlength=max_rank + 1)[1:]
     return Scores(
@@ -139,7 +137,7 @@ def score(
 
 
 def retrieval(
-    query: Embeddings,
+    query: Embeddings | Similarity,
     query_classes: ArrayLike | Tensor,
     gallery: Embeddings | None = None,
     gallery_classes: ArrayLike | Tensor | None = None,
@@ -170,32 +168,25 @@ def summary(searches: Searches, ks: Sequence[int] = (1, 2, 4, 8)) -> dict[str, f
 
 
 def retrieve(
-    query: Embeddings,
+    query: Embeddings | Similarity,
     query_classes: ArrayLike | Tensor,
     gallery: Embeddings | None = None,
     gallery_classes: ArrayLike | Tensor | None = None,
     *,
     skip_same_index: bool = False,
-    bonus: csr_array | None = None,
 ) -> Searches:
-    """What came of each query of `retrieval`; arguments as there, `bonus` as in `score`."""
-    if (gallery is None) != (gallery_classes is None):
-        raise ValueError("scoring: found only one of gallery and gallery_classes; give both or neither")
-    classes = checks.integers(query_classes, len(query), "query classes")
-    if gallery is None:
-        relevance = Relevance(classes, classes, skip_same_index=True)
-    else:
-        others = checks.integers(gallery_classes, len(gallery), "gallery classes")  # type: ignore[arg-type]
-        checks.one_list(skip_same_index, classes, others)
-        relevance = Relevance(classes, others, skip_same_index=skip_same_index)
-    return _search(query, gallery, relevance, bonus)
+    """What came of each query of `retrieval`; arguments as there."""
+    similarity = checks.similarity(query, gallery, named=gallery_classes is not None)
+    classes = checks.integers(query_classes, similarity.shape[0], "query classes")
+    if gallery_classes is None:
+        return _search(similarity, Relevance(classes, classes, skip_same_index=True))
+    others = checks.integers(gallery_classes, similarity.shape[1], "gallery classes")
+    checks.one_list(skip_same_index, classes, others)
+    return _search(similarity, Relevance(classes, others, skip_same_index=skip_same_index))
 
 
-def _search(query: Embeddings, gallery: Embeddings | None, relevance: Relevance, bonus: csr_array | None) -> Searches:
-    one, other = checks.embeddings(query, gallery)
-    if bonus is not None and bonus.shape != (len(one), len(other)):
-        raise ValueError(f"scoring: found a bonus of shape {bonus.shape}; expected {(len(one), len(other))}")
-    blocks = match_ranks(one, other, relevance, keep=_outcome, bonus=bonus)
+def _search(similarity: Similarity, relevance: Relevance) -> Searches:
+    blocks = match_ranks(similarity, relevance, keep=_outcome)
     searches = Searches(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
     if not searches.valid.any():
         raise ValueError(_why_no_match(relevance))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from torch import Tensor
+import torch
 
 from reid.data.loader import read_image
 from reid.data.records import Sample, Trial
+from reid.similarity import Similarity
 
 GREEN, RED, GREY = (40, 160, 60), (200, 50, 50), (120, 120, 120)  # RGB
 BORDER, GAP = 4, 6  # px
@@ -18,8 +19,7 @@ BORDER, GAP = 4, 6  # px
 
 def sheet(
     trial: Trial,
-    query: Tensor,
-    gallery: Tensor,
+    similarity: Similarity,
     path: str | Path,
     *,
     num_queries: int = 8,
@@ -28,15 +28,16 @@ def sheet(
 ) -> None:
     """Writes the sheet: `num_queries` queries spread evenly over the trial, each before its first `depth` pictures.
 
-    Junk is left out, as in scoring. query (Q, D), gallery (G, D): their inner product is the score. size: px a picture.
+    Junk is left out, as in scoring. similarity: the scores of the trial. size: px a picture.
     The sheet holds the pictures themselves: of real people it is personal data.
     """
     samples = trial.query if trial.gallery is None else trial.gallery
     picked = np.unique(np.linspace(0, len(trial.query) - 1, num_queries).round().astype(int))
+    buffer = torch.empty(1, len(samples), device=similarity.device)
     rows = []
-    for index in picked:
+    for index in picked.tolist():
         asked = trial.query[index]
-        scores = gallery @ query[index]  # (G,)
+        scores = similarity.tile(slice(index, index + 1), slice(0, len(samples)), buffer)[0]  # (G,)
         order = [i for i in scores.argsort(descending=True).tolist() if not _is_junk(asked, samples[i])]
         if trial.gallery is None:
             order.remove(index)

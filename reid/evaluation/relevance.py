@@ -32,6 +32,7 @@ class Relevance:
         self.query_cameras, self.gallery_cameras = query_cameras, gallery_cameras
         self.skip_same_index = skip_same_index
         self.num_query, self.num_gallery = len(query_classes), len(gallery_classes)
+        self.same_classes = np.array_equal(query_classes, gallery_classes)  # row i and column i are of one
         # Gallery pictures of one class stand together in this order, so a query's own class is one slice of it.
         self.order = np.argsort(gallery_classes, kind="stable")
         grouped = gallery_classes[self.order]

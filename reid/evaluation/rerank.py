@@ -19,9 +19,11 @@ from scipy.sparse import csc_array, csr_array
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid.evaluation import checks, counters, neighbours
+from reid.evaluation import checks, neighbours
 from reid.evaluation.blocks import slices
 from reid.evaluation.neighbours import Nearest, nearest
+from reid.similarity import Inner, Similarity
+from reid.similarity.sparse import Sum
 
 Embeddings = Tensor | NDArray
 
@@ -30,21 +32,20 @@ ROWS_AT_ONCE = 64  # queries whose overlaps with the whole gallery are added up 
 
 @dataclass(frozen=True)
 class Reranked:
-    """Re-ranked scores, never as a (Q, G) matrix: `query @ gallery.T + bonus` orders the gallery.
+    """Re-ranked scores, never as a (Q, G) matrix.
 
-    query, gallery: (Q, D), (G, D) float32. bonus: (Q, G) float32, sparse: only pairs that share a neighbourhood have one.
-    offset: (Q,) float32; offset minus the score is the published distance, in 0..1.
+    similarity: what orders the gallery: the scores of the search on a scale of each query's own, and a bonus for pairs that
+    share a neighbourhood. offset: (Q,) float32; offset minus the score is the published distance, in 0..1.
     """
 
-    query: Tensor
-    gallery: Tensor
-    bonus: csr_array
+    similarity: Sum
     offset: Tensor
 
     def distances(self) -> NDArray[np.float32]:
         """(Q, G) the published final distance; as large as it looks."""
-        products = self.offset[:, None] - self.query @ self.gallery.float().T
-        return products.cpu().numpy() - self.bonus.toarray()
+        rows, columns = (slice(0, num) for num in self.similarity.shape)
+        scores = self.similarity.tile(rows, columns, torch.empty(self.similarity.shape, device=self.offset.device))
+        return (self.offset[:, None] - scores).cpu().numpy()
 
 
 def k_reciprocal(
@@ -69,25 +70,44 @@ def k_reciprocal(
         query_as_gallery, gallery_as_query: the same pictures encoded for the other side, where scores are asymmetric.
     Raises:
         ValueError: bad embeddings, an argument out of range, or one of the two other encodings without the other.
+    Source: as `reranked`.
+    """
+    one, other = checks.embeddings(query, gallery)
+    everybody = Inner(*_both_encodings(one, other, gallery is None, query_as_gallery, gallery_as_query))
+    search = everybody if gallery is None else Inner(one, other)
+    return reranked(search, everybody, k1=k1, k2=k2, weight=weight)
+
+
+def reranked(search: Similarity, everybody: Similarity, *, k1: int = 20, k2: int = 6, weight: float = 0.3) -> Reranked:
+    """`k_reciprocal` of any scores.
+
+    Args:
+        search: of Q queries and G gallery pictures. everybody: of all pictures and all pictures, (Q + G, Q + G), queries
+            first; or `search` itself, where the queries are also the gallery.
+        k1, k2, weight: as there.
+    Raises:
+        ValueError: an argument out of range, or scores that are right on shortlists only.
     Source: Zhong et al. 2017, sections 3.2 to 3.5 and their published code, which takes k1 + 1 neighbours, itself among
         them. Only top lists are kept, so memory grows with Q + G and not with their product.
     """
-    _check_options(k1, k2, weight)
-    one, other = checks.embeddings(query, gallery)
-    asking, answering = _both_encodings(one, other, gallery is None, query_as_gallery, gallery_as_query)
-    lists = nearest(asking, answering, min(k1 + 1, len(asking)))
+    if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
+        raise ValueError(f"re-ranking: found k1 {k1}, k2 {k2}, weight {weight}; expected 1 or more, 1 or more, 0..1")
+    if not everybody.one_scale:
+        raise ValueError(
+            "re-ranking: found scores that are re-ranked or right on shortlists only; it needs all of them"
+        )
+    num_query, num = search.shape[0], everybody.shape[0]
+    lists = nearest(everybody, min(k1 + 1, num))
     range_ = (lists.scores[:, 0] - lists.lowest).clamp_min(1e-12)
     places = lists.columns.cpu().numpy()
-    members = _expanded(places, k1)
-    vectors = _weighted(members, asking, answering, lists, range_)
+    vectors = _weighted(_expanded(places, k1), everybody, lists, range_)
     if k2 > 1:
         vectors = _mean_of_neighbours(places[:, :k2], vectors)
-    of_gallery = vectors if gallery is None else vectors[len(one) :]
-    bonus = _overlaps(vectors[: len(one)], of_gallery)
+    bonus = _overlaps(vectors[:num_query], vectors if search is everybody else vectors[num_query:])
     bonus.data *= 1 - weight
-    scale = (weight / range_)[: len(one)]
-    offset = 1 - weight + scale * lists.scores[: len(one), 0]
-    return Reranked(one.float() * scale[:, None], answering if gallery is None else other, bonus, offset)
+    factors = (weight / range_)[:num_query]
+    offset = 1 - weight + factors * lists.scores[:num_query, 0]
+    return Reranked(Sum(search.times(factors), bonus), offset)
 
 
 def expand_queries(
@@ -155,11 +175,6 @@ def _both_encodings(
     return torch.cat([query.float(), asking.float()]), torch.cat([asked.float(), gallery.float()])
 
 
-def _check_options(k1: int, k2: int, weight: float) -> None:
-    if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
-        raise ValueError(f"re-ranking: found k1 {k1}, k2 {k2}, weight {weight}; expected 1 or more, 1 or more, 0..1")
-
-
 def _reciprocal(places: NDArray[np.int64]) -> csr_array:
     """(N, N): who is in my list and has me in theirs. places: (N, K), each picture's list."""
     num = len(places)
@@ -185,11 +200,11 @@ def _expanded(places: NDArray[np.int64], k1: int) -> csr_array:
     return members
 
 
-def _weighted(members: csr_array, asking: Tensor, answering: Tensor, lists: Nearest, range_: Tensor) -> csr_array:
+def _weighted(members: csr_array, everybody: Similarity, lists: Nearest, range_: Tensor) -> csr_array:
     """(N, N): exp(-distance) to each member, divided by the row's sum."""
     pairs = members.tocoo()
-    rows, columns = (torch.from_numpy(index.astype(np.int64)).to(asking.device) for index in (pairs.row, pairs.col))
-    scores = counters.dot(asking, answering, rows, columns)
+    rows, columns = (torch.from_numpy(index.astype(np.int64)).to(everybody.device) for index in (pairs.row, pairs.col))
+    scores = everybody.pairs(rows, columns)
     distance = (lists.scores[rows, 0] - scores) / range_[rows]
     weights = csr_array(((-distance).exp().cpu().numpy(), (pairs.row, pairs.col)), shape=members.shape)
     sums = weights.sum(axis=1)
@@ -268,7 +283,7 @@ def _mean_with_nearest(
     if len(averaged) != len(answering):
         raise ValueError(f"averaging with neighbours: found {len(averaged)} encodings of {len(answering)} pictures")
     own = asking if of is None else of
-    columns = nearest(asking, answering, num, skip_same_index=alone).columns
+    columns = nearest(Inner(asking, answering), num, skip_same_index=alone).columns
     total = own.float().clone()
     for column in columns.T:  # one neighbour of everybody at a time: a (Q, num, D) tensor would be num times as large
         total += averaged[column].float()

@@ -14,6 +14,7 @@ from reid.data.records import Dataset, Sample, Trial
 from reid.evaluation import cache
 from reid.evaluation.embed import embed
 from reid.methods import Method
+from reid.similarity import Inner, Similarity
 
 
 def gallery_of(trial: Trial) -> Sequence[Sample]:
@@ -51,12 +52,23 @@ class Sides:
             self._gallery = self._side("encode_gallery", everything if both else galleries)
 
     def query(self, samples: Sequence[Sample]) -> Tensor:
-        """(N, D) float32 of samples as queries, in their order."""
+        """(N, D) or (N, *shape) float32 of samples as queries, in their order."""
         return _rows(*self._query, samples)
 
     def gallery(self, samples: Sequence[Sample]) -> Tensor:
-        """(N, D) float32 of samples as gallery, in their order."""
+        """(N, D) or (N, *shape) float32 of samples as gallery, in their order."""
         return _rows(*self._gallery, samples)
+
+    def similarity(self, query: Tensor, gallery: Tensor) -> Similarity:
+        """The method's. Raises ValueError where it is not what the method says of itself."""
+        found = self.method.similarity(query, gallery)
+        said = self.method.inner_product, self.method.rescoring
+        if (isinstance(found, Inner), found.rescoring) != said:
+            raise ValueError(
+                f"{type(self.method).__name__}: found a similarity {type(found).__name__} with rescoring {found.rescoring!r}, "
+                f"and the method says inner_product {said[0]}, rescoring {said[1]!r}; make them agree"
+            )
+        return found
 
     def _side(self, encoding: str, samples: Iterable[Sample]) -> tuple[Tensor, dict[str, int]]:
         """The embeddings of all samples, each once in the order in which it first comes, and the row of each path."""

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy.sparse import csr_array
-from torch import Tensor
+import torch
 
 from reid.data.records import Trial
 from reid.evaluation import rerank
 from reid.evaluation.sides import Sides, gallery_of
+from reid.similarity import Similarity
 
 
 @dataclass(frozen=True)
 class Way:
-    """As it is: the inner product of a query's vector and a gallery picture's. name: what the rows say of it."""
+    """As it is: the method's own scores. name: what the rows say of it."""
 
     name: str = ""
 
-    def apply(self, sides: Sides, trial: Trial) -> tuple[Tensor, Tensor, csr_array | None]:
-        """Query (Q, D), gallery (G, D), and what is added to some scores."""
+    def apply(self, sides: Sides, trial: Trial) -> Similarity:
+        """The scores of a trial's queries against its gallery."""
         query = sides.query(trial.query)
         if trial.gallery is None and sides.symmetric:
-            return query, query, None  # one tensor: half of the scores are enough
-        return query, sides.gallery(gallery_of(trial)), None
+            return sides.similarity(query, query)  # one tensor: half of the scores may be enough
+        return sides.similarity(query, sides.gallery(gallery_of(trial)))
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Expansion(Way):
     name: str = "query expansion"
     num: int = 5
 
-    def apply(self, sides: Sides, trial: Trial) -> tuple[Tensor, Tensor, csr_array | None]:
+    def apply(self, sides: Sides, trial: Trial) -> Similarity:
         others = gallery_of(trial)
         alone = trial.gallery is None
         query, gallery = sides.query(trial.query), sides.gallery(others)
@@ -41,7 +41,7 @@ class Expansion(Way):
         expanded = rerank.expand_queries(
             query, gallery, num=num, gallery_as_query=sides.query(others), skip_same_index=alone
         )
-        return expanded, gallery, None
+        return sides.similarity(expanded, gallery)
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,10 @@ class Reranking(Way):
 
     name: str = "re-ranking"
 
-    def apply(self, sides: Sides, trial: Trial) -> tuple[Tensor, Tensor, csr_array | None]:
-        query, alone = sides.query(trial.query), trial.gallery is None
-        asymmetric = not sides.symmetric
-        found = rerank.k_reciprocal(
-            query,
-            None if alone else sides.gallery(gallery_of(trial)),
-            query_as_gallery=sides.gallery(trial.query) if asymmetric else None,
-            gallery_as_query=sides.query(gallery_of(trial)) if asymmetric and not alone else None,
-        )
-        return found.query, found.gallery, found.bonus
+    def apply(self, sides: Sides, trial: Trial) -> Similarity:
+        search, others = super().apply(sides, trial), gallery_of(trial)
+        if trial.gallery is None:
+            return rerank.reranked(search, search).similarity
+        asking = torch.cat([sides.query(trial.query), sides.query(others)])
+        answering = asking if sides.symmetric else torch.cat([sides.gallery(trial.query), sides.gallery(others)])
+        return rerank.reranked(search, sides.similarity(asking, answering)).similarity

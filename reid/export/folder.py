@@ -40,6 +40,15 @@ def check_request(output: Path, formats: Sequence[str], input_kind: str, opset: 
         graphs.check_opset(opset)
 
 
+def check_method(method: Method) -> None:
+    """Raises ValueError for a method whose vectors alone do not give its scores."""
+    if not method.inner_product:
+        raise ValueError(
+            f"{type(method).__name__}: its score is no inner product of two vectors, so that vectors by themselves are of no "
+            "use to other programs; expected a method whose score is one"
+        )
+
+
 def write(
     method: Method,
     output: Path,
@@ -58,6 +67,7 @@ def write(
     and what `output` held before is still there.
     """
     check_request(output, formats, input_kind, opset)
+    check_method(method)
     method.eval()
     height, width = pictures.shape[2:]
     sides = ("query", "gallery") if method.asymmetric else ("both",)

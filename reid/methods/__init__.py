@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from reid.plan import Plan
+from reid.similarity import Inner, Similarity
 
 
 class Method(nn.Module):
@@ -24,6 +25,8 @@ class Method(nn.Module):
 
     encoder: nn.Module
     asymmetric = False  # True where encode_gallery differs from encode_query
+    inner_product = True  # False where `similarity` is overridden to give anything but an Inner
+    rescoring = ""  # that of its similarity: what rows of results say where only shortlists are scored, else empty
     sampler: str | None = None  # the one SAMPLER whose batches it understands; None: any
     gives: frozenset[str] = frozenset()  # the fields of a `Plan` that samplers and losses may need of it
 
@@ -46,12 +49,19 @@ class Method(nn.Module):
         """After the optimiser's step: push to the queue, commit to the bank, move a momentum encoder."""
 
     def encode_query(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) uint8, or float in 0..1 -> (B, D) float32. A score is the inner product of two vectors."""
+        """images (B, 3, H, W) uint8, or float in 0..1 -> (B, D) float32; any (B, *shape) that `similarity` scores."""
         raise NotImplementedError
 
     def encode_gallery(self, images: Tensor) -> Tensor:
         """As `encode_query`, for the gallery's side."""
         return self.encode_query(images)
+
+    def similarity(self, query: Tensor, gallery: Tensor) -> Similarity:
+        """The scores of queries (Q, *shape) against gallery pictures (G, *shape), as encoded for either side.
+
+        One tensor is given twice where the queries are the gallery and encodings are the same.
+        """
+        return Inner(query, gallery)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Every trainable parameter in exactly one group: `params`, `name`, and optionally `lr_factor`, `weight_decay`."""
@@ -60,8 +70,9 @@ class Method(nn.Module):
     def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Plan | None:
         """Before an epoch: what the sampler deals by from here on; None: the plan before, if any, goes on.
 
-        `embed(feature="embedding") -> (N, D)` float32 on the CPU embeds the training set as it is scored: `embedding` is
-        what `encode_query` gives, `before` and `after` are the encoder's features at the neck.
+        `embed(feature="embedding", indices=None) -> (N, D)` or (N, *shape) float32 on the CPU embeds the training set, or
+        those samples of it alone, as it is scored: `embedding` is what `encode_query` gives, `before` and `after` are the
+        encoder's features at the neck.
         Of several processes each calls this, and `embed` alike; all then go by the plan of the first. Checkpoints carry it.
         """
         return None

@@ -11,6 +11,7 @@ import torch
 
 from reid import checkpoint, config, errors, optim, trainer
 from reid.builder import objects, runs
+from reid.methods.baseline import Baseline
 
 SOURCES = "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]"
 TARGETS = "[{NAME: folder, PATH: target}]"
@@ -390,6 +391,29 @@ def test_rescoring_adds_its_own_rows(cfg, tmp_path):
     rows = runs.score(cfg("TEST.RERANK", "True", "TEST.QUERY_EXPANSION", "3"), tmp_path / "run" / "model_final.pth")
     named = [row.get("rescoring", "") for row in rows if row["kind"] == "dataset"]
     assert named == ["", "query expansion", "re-ranking"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("QUERY_EXPANSION", "3"), ("CLUSTERING", "True")])
+def test_what_a_methods_scores_do_not_allow_is_refused_before_there_is_a_run(cfg, tmp_path, monkeypatch, key, value):
+    monkeypatch.setattr(Baseline, "inner_product", False)
+    for begin in (runs.train, runs.score):
+        with pytest.raises(ValueError, match=rf"TEST.{key} is {value}: .* Baseline is no inner product"):
+            begin(cfg(f"TEST.{key}", value))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_method_may_look_at_some_training_samples_or_all_before_an_epoch(cfg, monkeypatch):
+    seen = []
+
+    def start_epoch(self, epoch, embed):
+        seen.append((embed("before"), embed("before", indices=[7, 0, 7]), embed(indices=[5])))
+
+    monkeypatch.setattr(Baseline, "start_epoch", start_epoch)
+    runs.train(cfg("SOLVER.EPOCHS", "1"))
+    ((every, some, one),) = seen
+    assert len(every) == 160
+    torch.testing.assert_close(some, every[[7, 0, 7]])
+    assert one.shape == every[:1].shape
 
 
 def test_cache_that_is_neither_yes_nor_no_is_refused(cfg):

@@ -15,11 +15,13 @@ def ranks(scores, is_match, is_junk):
     ]
 
 
-def person_search(
-    query, gallery, query_pids, gallery_pids, query_camids=None, gallery_camids=None, skip_same_index=False
-):
-    """Per query: the ranks of its matches."""
-    scores = np.asarray(query, np.float64) @ np.asarray(gallery, np.float64).T
+def person_search(query, gallery, *ids, **options):
+    """Per query: the ranks of its matches by the inner product; arguments of `searches` follow."""
+    return searches(np.asarray(query, np.float64) @ np.asarray(gallery, np.float64).T, *ids, **options)
+
+
+def searches(scores, query_pids, gallery_pids, query_camids=None, gallery_camids=None, skip_same_index=False):
+    """Per query: the ranks of its matches. scores: (Q, G)."""
     found = []
     for i, pid in enumerate(query_pids):
         same = np.array([other == pid for other in gallery_pids])

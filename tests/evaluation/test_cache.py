@@ -69,6 +69,12 @@ def test_the_second_evaluation_embeds_nothing_and_gives_the_same_rows(dataset, t
     assert [path.suffix for path in folder.iterdir()] == [".npy"]
 
 
+def test_rows_of_any_shape_are_kept(tmp_path):
+    maps = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(cache.kept(tmp_path, "set", "key", 3, lambda: maps), maps)
+    assert torch.equal(cache.kept(tmp_path, "set", "key", 3, lambda: pytest.fail("computed again")), maps)
+
+
 def test_nothing_is_kept_unless_a_folder_is_named(dataset, tmp_path):
     method = Flat()
     assert [encoded(method, dataset, None)[0] for _ in range(2)] == [12, 12]

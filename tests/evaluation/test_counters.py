@@ -36,19 +36,6 @@ def test_counts_what_reaches_each_threshold(name, seed, num_rows, num_columns, n
     assert torch.equal(counts.long(), expected)
 
 
-@pytest.mark.parametrize("kernel", [None, pytest.param(counters.kernel, marks=needs_kernel)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("dim", [1, 31, 32, 100])
-def test_dot_multiplies_pairs_of_rows(monkeypatch, kernel, dtype, dim):
-    monkeypatch.setattr(counters, "kernel", kernel)
-    monkeypatch.setattr(counters, "PAIRS_AT_ONCE", 7)
-    generator = torch.Generator().manual_seed(0)
-    query, gallery = (torch.randn(n, dim, generator=generator).to(dtype) for n in (5, 9))
-    rows, columns = (torch.randint(0, n, (20,), generator=generator) for n in (5, 9))
-    expected = (query.double()[rows] * gallery.double()[columns]).sum(dim=1)
-    torch.testing.assert_close(counters.dot(query, gallery, rows, columns).double(), expected, atol=1e-5, rtol=1e-5)
-
-
 @needs_kernel
 def test_the_kernel_refuses_what_it_would_misread():
     scores, thresholds, counts = np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32), np.zeros((2, 4), np.int32)
@@ -64,8 +51,3 @@ def test_the_kernel_refuses_what_it_would_misread():
             counters.kernel.count(*wrong)
     with pytest.raises(TypeError, match="expected 3 arrays"):
         counters.kernel.count(scores)
-    out = np.zeros(1, np.float32)
-    with pytest.raises(IndexError, match="pair 0 is outside"):
-        counters.kernel.dot(scores, scores, np.array([2]), np.array([0]), out)
-    with pytest.raises(ValueError, match="dot: expected"):
-        counters.kernel.dot(scores, thresholds, np.array([0]), np.array([0]), out)

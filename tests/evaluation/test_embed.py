@@ -36,6 +36,11 @@ def test_rows_are_in_the_order_of_the_samples(pictures, batch_size):
     assert not rows.is_inference()
 
 
+def test_rows_keep_any_shape(pictures):
+    rows = embed(lambda images: images.float(), SAMPLES[3:8], transform=None, batch_size=2)
+    assert torch.equal(rows, pictures[3:8].float())
+
+
 def test_half_precision_comes_back_as_float32(pictures):
     weight = torch.randn(24, 5, generator=torch.Generator().manual_seed(0))
     exact = embed(lambda images: flatten(images) @ weight, SAMPLES, transform=None)
@@ -53,6 +58,8 @@ def test_a_broken_embedding_names_its_file(pictures):
 
     with pytest.raises(ValueError, match=r"infinite embeddings for set/1\.jpg; expected finite"):
         embed(broken, SAMPLES, transform=None)
+    with pytest.raises(ValueError, match=r"infinite embeddings for set/1\.jpg; expected finite"):
+        embed(lambda images: broken(images)[:, :, None, None], SAMPLES, transform=None)
     with pytest.raises(ValueError, match=r"set/4\.jpg and 5 more"):
         embed(lambda images: flatten(images) / 0, SAMPLES, transform=None)
 

@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import slow
 import torch
 
 from reid.data.records import Card, Dataset, Sample, Trial
+from reid.evaluation import report
 from reid.evaluation import sides as module
 from reid.evaluation.clustering import agreement
 from reid.evaluation.evaluate import evaluate
@@ -14,6 +16,8 @@ from reid.evaluation.protocol import describe, fingerprint
 from reid.evaluation.rank import Ids, retrieval, score
 from reid.evaluation.rerank import expand_queries, k_reciprocal
 from reid.methods import Method
+from reid.similarity import Inner
+from reid.similarity.matched import Matched, Rescored
 
 CARD = Card("made up", "none", "nowhere")
 VECTORS = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32) + np.eye(40, 8, dtype=np.float32)
@@ -38,6 +42,34 @@ class Lookup(Method):
     def encode_gallery(self, images):
         rows = self.encode_query(images)
         return rows.flip(1) if self.asymmetric else rows
+
+
+class Maps(Lookup):
+    """The same vectors as maps of two channels and four places, scored by the best of four shifts."""
+
+    inner_product = False
+
+    def __init__(self, first=0):
+        super().__init__()
+        self.first = first
+        self.rescoring = f"first {first} rescored" if first else ""
+
+    def encode_query(self, images):
+        return super().encode_query(images).unflatten(1, (2, 4))
+
+    def match(self, query, gallery):
+        shifts = torch.stack([gallery.roll(step, dims=2) for step in range(4)])
+        return torch.einsum("bcp,sncp->bns", query, shifts).amax(dim=2)
+
+    def similarity(self, query, gallery):
+        matched = Matched(self.match, query, gallery, symmetric=True, scale=100.0)
+        return Rescored(Inner(query.flatten(1), gallery.flatten(1)), matched, self.first) if self.first else matched
+
+
+def shifted(query, gallery):
+    """(Q, G) float64: what `Maps` scores, in loops."""
+    one, other = (x.astype(np.float64).reshape(-1, 2, 4) for x in (query, gallery))
+    return np.array([[max((a * np.roll(b, s, axis=1)).sum() for s in range(4)) for b in other] for a in one])
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +191,7 @@ def test_rescored_figures_are_those_of_the_functions():
     found = k_reciprocal(VECTORS[:10], VECTORS[10:])
     ids = Ids.of(SAMPLES[:10]), Ids.of(SAMPLES[10:])
     assert (row["kind"], row["rescoring"]) == ("trial", "re-ranking")
-    assert row["mAP"] == score(found.query, found.gallery, *ids, bonus=found.bonus).mAP
+    assert row["mAP"] == score(found.similarity, None, *ids).mAP
     row = evaluate(Lookup(), [ONE], protocol=PROTOCOL, query_expansion=100)[2]  # more than there are: all of them
     assert row["mAP"] == score(expand_queries(VECTORS[:10], VECTORS[10:], num=30), VECTORS[10:], *ids).mAP
 
@@ -197,3 +229,57 @@ def test_queries_without_a_match_are_named_and_explained(caplog):
         "/data/00.jpg, /data/01.jpg",
     ):
         assert words in message
+
+
+@pytest.mark.parametrize("rerank", [False, True])
+@pytest.mark.parametrize("dataset", [ONE, TWO, CLASSES])
+def test_maps_under_a_matcher_are_scored_the_same_way(dataset, rerank):
+    rows = evaluate(Maps(), [dataset], protocol=PROTOCOL, rerank=rerank)
+    rows = [row for row in rows if row["kind"] == "trial" and ("rescoring" in row) == rerank]
+    for row, trial in zip(rows, dataset.trials, strict=True):
+        alone = trial.gallery is None
+        samples = [*trial.query, *(trial.gallery or ())]
+        numbers = [int(sample.path[6:8]) for sample in samples]
+        scores = shifted(VECTORS[numbers], VECTORS[numbers])
+        num = len(trial.query)
+        columns = slice(0 if alone else num, None)
+        scores = -slow.k_reciprocal(scores, num, 20, 6, 0.3, alone) if rerank else scores[:num, columns]
+        ids = [Ids.of(side) for side in (trial.query, samples[columns])]
+        if alone:
+            found = slow.retrieval(slow.searches(scores, *(i.pids for i in ids), skip_same_index=True), (1,))
+            assert (row["R@1"], row["MAP@R"]) == pytest.approx((found["R@1"], found["MAP@R"]), abs=1e-9)
+        else:
+            ranks = slow.searches(scores, *(i.pids for i in ids), *(i.camids for i in ids))
+            cmc, mean_ap, mean_inp, _ = slow.figures(ranks)
+            assert (row["R1"], row["mAP"], row["mINP"]) == pytest.approx((cmc[0], mean_ap, mean_inp), abs=1e-9)
+
+
+def test_rows_of_shortlists_say_so_and_a_shortlist_of_all_is_exact():
+    exact = evaluate(Maps(), [ONE, CLASSES], protocol=PROTOCOL)
+    for first in (5, 100):
+        rows = evaluate(Maps(first), [ONE, CLASSES], protocol=PROTOCOL)
+        assert {row["rescoring"] for row in rows} == {f"first {first} rescored"}
+        same = [{k: v for k, v in row.items() if k != "rescoring"} for row in rows]
+        assert (same == exact) == (first == 100)
+        assert f"one, first {first} rescored" in report.table(rows)
+
+
+def test_what_a_score_does_not_allow_is_refused_before_anything_is_embedded(embedded):
+    options = {"protocol": PROTOCOL}
+    with pytest.raises(
+        ValueError, match=r"TEST.QUERY_EXPANSION is 3: it averages vectors, .* Maps is no inner product"
+    ):
+        evaluate(Maps(), [ONE], query_expansion=3, **options)
+    with pytest.raises(ValueError, match=r"TEST.CLUSTERING is True: it averages vectors, .* expected False"):
+        evaluate(Maps(), [CLASSES], clustering=True, **options)
+    with pytest.raises(ValueError, match=r"TEST.RERANK is True: it needs all scores, .*\(first 5 rescored\)"):
+        evaluate(Maps(5), [ONE], rerank=True, **options)
+    assert embedded == []
+
+
+@pytest.mark.parametrize(("inner", "rescoring"), [(True, ""), (False, "first 9 rescored")])
+def test_a_method_that_says_something_else_of_its_scores_is_refused(inner, rescoring):
+    method = Maps()
+    method.inner_product, method.rescoring = inner, rescoring
+    with pytest.raises(ValueError, match=r"Maps: found a similarity Matched .*; make them agree"):
+        evaluate(method, [ONE], protocol=PROTOCOL)

@@ -9,11 +9,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from reid import similarity
 from reid.data.records import Sample
 from reid.evaluation import counters, counting
 from reid.evaluation.rank import Ids, score
 
-KERNELS = st.sampled_from([None, counters.kernel])
 TILES = [(1, 1), (2, 3), (7, 5), (1024, 4096)]
 
 
@@ -31,19 +31,25 @@ def problems(draw):
     return query.astype(np.float32), gallery.astype(np.float32), *pids, *camids
 
 
+def without_kernels(patch):
+    patch.setattr(counters, "kernel", None)
+    patch.setattr(similarity, "kernel", None)
+
+
 def expected(query, gallery, query_pids, gallery_pids, query_camids, gallery_camids):
     return slow.person_search(query, gallery, query_pids, gallery_pids, query_camids, gallery_camids)
 
 
-@given(problems(), st.sampled_from(TILES), st.sampled_from(["float32", "float16"]), KERNELS)
+@given(problems(), st.sampled_from(TILES), st.sampled_from(["float32", "float16"]), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_equals_the_slow_loops_on_any_search(problem, tile, dtype, kernel):
+def test_equals_the_slow_loops_on_any_search(problem, tile, dtype, kernels):
     query, gallery, query_pids, gallery_pids, query_camids, gallery_camids = problem
     found = expected(*problem)
     assume(any(found))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counting, "TILE", tile)
-        patch.setattr(counters, "kernel", kernel)
+        if not kernels:
+            without_kernels(patch)
         ids = Ids(query_pids, query_camids), Ids(gallery_pids, gallery_camids)
         scores = score(query.astype(dtype), gallery.astype(dtype), *ids, max_rank=20)
     cmc, mean_ap, mean_inp, num_valid = slow.figures(found, max_rank=20)
@@ -126,7 +132,7 @@ def test_without_the_kernel_the_figures_are_the_same(monkeypatch):
     rows = rng.normal(size=(200, 16)).astype(np.float32)
     ids = Ids(rng.integers(1, 40, 200), rng.integers(0, 3, 200))
     with_kernel = score(rows[:50], rows, Ids(ids.pids[:50], ids.camids[:50] + 1), ids)
-    monkeypatch.setattr(counters, "kernel", None)
+    without_kernels(monkeypatch)
     without = score(rows[:50], rows, Ids(ids.pids[:50], ids.camids[:50] + 1), ids)
     assert with_kernel.ap.tolist() == without.ap.tolist()
 
@@ -269,12 +275,14 @@ def test_wrong_shapes_and_types_are_refused():
 
 def test_ids_that_do_not_fit_are_refused():
     query, gallery, query_ids, gallery_ids = good()
+    gallery *= 2
     refused("query pids of shape \\(2,\\); expected \\(3,\\)", query, gallery, Ids([1, 2]), gallery_ids)
     refused("gallery camids of shape \\(3,\\)", query, gallery, query_ids, Ids([1, 2, 3, 1], [2] * 3))
     refused("whole numbers", query, gallery, Ids([1.0, 2.0, 3.0], [1] * 3), gallery_ids)
     refused("below 0", query, gallery, query_ids, Ids([1, 2, 3, -1], [2] * 4))
     refused("one side only", query, gallery, Ids([1, 2, 3]), gallery_ids)
-    refused("without gallery_ids", query, gallery, query_ids)
+    refused("only one of the gallery and who is on it", query, gallery, query_ids)
+    refused("only one of the gallery and who is on it", query, None, query_ids, query_ids)
     refused("skip_same_index needs one list", query, gallery, query_ids, gallery_ids, skip_same_index=True)
 
 

@@ -10,6 +10,7 @@ import torch
 from reid.evaluation import neighbours
 from reid.evaluation.rank import Ids, retrieve, score
 from reid.evaluation.rerank import augment_gallery, expand_queries, k_reciprocal
+from reid.similarity import Inner
 
 needs_kernel = pytest.mark.skipif(neighbours.kernel is None, reason="reid was installed without a compiler")
 
@@ -76,7 +77,7 @@ def test_asymmetric_scores_ask_every_picture_as_a_query():
 def test_the_sparse_scores_rank_as_the_distances_do():
     query, gallery, *pids = people(num_query=60, noise=1.5)
     reranked = k_reciprocal(query, gallery)
-    scores = score(reranked.query, reranked.gallery, *map(Ids, pids), bonus=reranked.bonus)
+    scores = score(reranked.similarity, None, *map(Ids, pids))
     distances = reranked.distances()
     for i, pid in enumerate(pids[0]):
         ranks = slow.ranks(-distances[i], pids[1] == pid, np.zeros(len(gallery), bool))
@@ -88,7 +89,7 @@ def test_the_sparse_scores_rank_as_the_distances_do():
 def test_a_set_among_itself_skips_the_picture_itself():
     query, _, pids, _ = people(num_query=120)
     reranked = k_reciprocal(query)
-    found = retrieve(reranked.query, pids, reranked.gallery, pids, skip_same_index=True, bonus=reranked.bonus)
+    found = retrieve(reranked.similarity, pids)
     assert found.ap.mean() > retrieve(query, pids).ap.mean()
     np.testing.assert_allclose(reranked.distances().diagonal(), 0, atol=1e-6)
 
@@ -136,7 +137,7 @@ def test_nearest_are_those_of_a_full_sort(monkeypatch, tile, side, itself, skip)
     lowest = scores.amin(dim=1)
     if skip:
         scores.fill_diagonal_(-torch.inf)
-    found = neighbours.nearest(query, gallery, 2, skip_same_index=skip)
+    found = neighbours.nearest(Inner(query, gallery), 2, skip_same_index=skip)
     expected = scores.sort(dim=1, descending=True)
     torch.testing.assert_close(found.scores, expected.values[:, :2])
     torch.testing.assert_close(found.lowest, lowest)
@@ -163,8 +164,6 @@ def test_arguments_out_of_range_are_refused():
         expand_queries(query, gallery, num=221)
     with pytest.raises(ValueError, match="found 219 encodings of 220"):
         expand_queries(query, gallery, gallery_as_query=gallery[1:])
-    with pytest.raises(ValueError, match="bonus of shape"):
-        score(query, gallery, Ids([1] * 30), Ids([1] * 220), bonus=k_reciprocal(query).bonus)
 
 
 @needs_kernel

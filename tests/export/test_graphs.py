@@ -20,7 +20,9 @@ from reid.builder import exports, objects
 from reid.data.loader import image_batches
 from reid.evaluation import rank
 from reid.export import card as cards
+from reid.export import folder
 from reid.export.folder import LIMIT
+from reid.methods.baseline import Baseline
 
 MEAN, STD = (np.array(v, np.float32)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
@@ -202,6 +204,18 @@ def test_request_that_cannot_be_met_is_one_line_before_any_work(tmp_path, option
     with pytest.raises(ValueError, match=message) as error:
         exports.export("no_such_file.pth", tmp_path / "export", **options)
     assert "\n" not in str(error.value)
+    assert not (tmp_path / "export").exists()
+
+
+def test_method_whose_score_is_no_inner_product_is_refused(made, tmp_path, monkeypatch):
+    weights = made("plain") / "model_final.pth"
+    monkeypatch.setattr(Baseline, "inner_product", False)
+    for refused in (lambda: exports.export(weights, tmp_path / "export"), lambda: reid.load(weights)):
+        with pytest.raises(ValueError, match="Baseline: its score is no inner product of two vectors"):
+            refused()
+    _, method = restored(made("plain"))
+    with pytest.raises(ValueError, match="Baseline: its score is no inner product"):
+        folder.write(method, tmp_path / "export", pictures=torch.zeros(8, 3, 32, 16, dtype=torch.uint8), about={})
     assert not (tmp_path / "export").exists()
 
 

@@ -1,4 +1,4 @@
-/* What the kernels of this folder share. Arrays come by the buffer protocol, so only Python's own header is needed. The loops
+/* What the kernels share. Arrays come by the buffer protocol, so only Python's own header is needed. The loops
  * are plain C that the compiler turns into vector code, once for every instruction set named below; the loader picks what the
  * machine has.
  */
