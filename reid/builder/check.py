@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import multiprocessing
 import os
@@ -79,7 +78,7 @@ def check(cfg: CfgNode, entries: Sequence[str | dict[str, Any]], *, decode: bool
 
 
 def _report(name: str, strict: Callable[[], Dataset], lenient: Callable[[], Dataset], decode: bool) -> Report:
-    card = importlib.import_module(f"reid.data.datasets.{name}").CARD
+    card = registry.card(name)
     problems = []
     try:
         dataset = strict()

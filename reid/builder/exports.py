@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, runtime
-from reid.builder import objects, registry
+from reid.builder import objects, plugins, registry
 from reid.data.loader import image_batches
 from reid.evaluation import protocol
 from reid.export import card as cards
@@ -86,6 +85,7 @@ def _restore(path: str | Path) -> tuple[CfgNode, Method, dict[str, Any]]:
     method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
     folder.check_method(method)
     checkpoint.load_state(method, content["model"], path)
+    plugins.say(registry.origins(cfg, without=("DATASETS.SOURCES", "DATASETS.TARGETS")), content)
     return cfg, method, content
 
 
@@ -125,6 +125,7 @@ def _training(cfg: CfgNode, content: dict[str, Any], weights: Path) -> cards.Car
         "method": dict(cfg.METHOD),
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "pretrained": Path(cfg.MODEL.BACKBONE.WEIGHTS).name,  # the name says enough; where it lay is nobody's business
+        "plugins": content.get("plugins", []),
         "sources": [_source(entry) for entry in cfg.DATASETS.SOURCES],
         "protocol": content["protocol"],
         "fingerprint": protocol.fingerprint(content["protocol"]),
@@ -135,7 +136,7 @@ def _training(cfg: CfgNode, content: dict[str, Any], weights: Path) -> cards.Car
 def _source(entry: str | dict[str, Any]) -> cards.Card:
     """Name and terms of a source, from its file's CARD: the pictures need not be here."""
     block = registry.entry(entry, "DATASETS.SOURCES")
-    card = sys.modules[registry.find("data/datasets", block["NAME"]).__module__].CARD
+    card = registry.card(block["NAME"])
     options = [f"{key} {value}" for key, value in block.items() if key != "NAME"]
     name = " ".join([block["NAME"], *options])
     return {"name": name, "title": card.title, "terms": card.terms, "page": card.page, "status": card.status}

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from yacs.config import CfgNode
 
 from reid import optim, runtime
-from reid.builder import registry
+from reid.builder import plugins, registry
 from reid.builder.registry import find, make
 from reid.data import records
 from reid.data.loader import Loader
@@ -26,6 +27,8 @@ from reid.losses import PairLoss, Term
 from reid.memory import CrossBatch
 from reid.methods import Method
 from reid.models.encoder import Encoder
+
+LOG_WORDS = ("step", "epoch", "loss", "lr", "grad_norm")  # columns of metrics.jsonl beside the losses
 
 
 def datasets(cfg: CfgNode, entries: Sequence[str | dict[str, Any]]) -> list[Dataset]:
@@ -150,9 +153,17 @@ def losses(cfg: CfgNode, *, num_classes: int, dim: int) -> list[Term]:
             raise ValueError(
                 f"losses.{block['NAME']}: FEATURE is for pair losses; a class loss takes the feature after the neck"
             )
-        same = sum(term.name.rstrip("0123456789") == block["NAME"] for term in terms)
-        terms.append(Term(block["NAME"] + (str(same + 1) if same else ""), loss, **common))
+        terms.append(Term(_free_name(block["NAME"], [term.name for term in terms]), loss, **common))
     return terms
+
+
+def _free_name(name: str, taken: Sequence[str]) -> str:
+    """What the log calls a loss: its NAME, of a plug-in the class's; numbered from the second of a name on."""
+    label = plugins.label(name)
+    if label in LOG_WORDS or hasattr(nn.ModuleDict, label):
+        raise ValueError(f"losses.{name}: {label} has another meaning in logs; give the class another name")
+    numbered = (f"{label}{number or ''}" for number in (0, *range(2, len(taken) + 2)))
+    return next(name for name in numbered if name not in taken)
 
 
 def method(

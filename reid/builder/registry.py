@@ -1,14 +1,17 @@
 """The folder is the registry: NAME is the name of a file, the signature of the one class it makes public its options.
 
-So a new loss, augmentation, sampler, method or data set is one new file and nothing else.
+So a new loss, augmentation, sampler, method or data set is one new file and nothing else; or a class of another package,
+which a config names as `package.module:Class`.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -16,7 +19,8 @@ from typing import Any
 from yacs.config import CfgNode
 
 from reid import config
-from reid.data.records import Dataset
+from reid.builder import plugins
+from reid.data.records import Card, Dataset
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,15 @@ FOLDERS = {
     "data/augment": Folder(("Augmentation",), frozenset({"size"})),
     "data/datasets": Folder((), frozenset({"root", "check_counts"})),
 }
+# Where a config has entries of them: one, or a list.
+ENTRIES = {
+    "METHOD": "methods",
+    "SAMPLER": "data/samplers",
+    "LOSSES": "losses",
+    "INPUT.AUGMENT": "data/augment",
+    "DATASETS.SOURCES": "data/datasets",
+    "DATASETS.TARGETS": "data/datasets",
+}
 
 
 def names(folder: str) -> list[str]:
@@ -49,17 +62,19 @@ def names(folder: str) -> list[str]:
 
 
 def find(folder: str, name: str) -> Callable[..., Any]:
-    """What `reid/<folder>/<name>.py` offers: its `load`, or its one public subclass of the folder's bases.
+    """What `reid/<folder>/<name>.py` offers: its `load`, or its one public subclass of the folder's bases; or the plug-in.
 
-    Raises ValueError for an unknown name, and for a file that does not hold the one class it should.
+    Raises ValueError for an unknown name, and for a file or a plug-in that is not what the folder holds.
     """
+    if plugins.is_one(name):
+        return _plugin(folder, name)
     known = names(folder)
     if name not in known:
         raise ValueError(f"{folder}: no {name}{config.nearest(str(name), known)}; there are {', '.join(known)}")
     module = importlib.import_module(f"{_package(folder).__name__}.{name}")
     if not FOLDERS[folder].bases:
         return module.load
-    bases = tuple(getattr(_package(folder), base) for base in FOLDERS[folder].bases)
+    bases = _bases(folder)
     found = [
         member
         for key, member in vars(module).items()
@@ -69,7 +84,7 @@ def find(folder: str, name: str) -> Callable[..., Any]:
     if len(found) != 1:
         raise ValueError(
             f"{folder}: {name}.py makes {', '.join(kind.__name__ for kind in found) or 'nothing'} public; "
-            f"expected one {_expected(folder)}; names of helpers start with _"
+            f"expected {_expected(folder)}, and one only; names of helpers start with _"
         )
     return found[0]
 
@@ -110,7 +125,29 @@ def dataset(cfg: CfgNode, value: Any, *, check_counts: bool) -> Callable[[], Dat
     """
     block = entry(value, "DATASETS")
     root = cfg.DATASETS.WALKERS_ROOT if block["NAME"] == "walkers" else cfg.DATASETS.ROOT
-    return prepare("data/datasets", block, root=root, check_counts=check_counts)
+    read = prepare("data/datasets", block, root=root, check_counts=check_counts)
+
+    def load() -> Dataset:
+        made = read()
+        if not isinstance(made, Dataset):
+            raise ValueError(f"{block['NAME']}: gave a {type(made).__name__}; expected a Dataset of reid.data.records")
+        return made
+
+    return load
+
+
+def card(name: str) -> Card:
+    """The card of a data set, whose pictures need not be here."""
+    return sys.modules[find("data/datasets", name).__module__].CARD
+
+
+def origins(cfg: CfgNode, *, without: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Where each plug-in of a config came from, see `plugins.origin`; those of the keys `without` are not looked for."""
+    named: list[str] = []
+    for key in [key for key in ENTRIES if key not in without]:
+        values = functools.reduce(lambda node, part: node[part], key.split("."), cfg)
+        named += [entry(value, key)["NAME"] for value in ([values] if isinstance(values, dict) else values)]
+    return [plugins.origin(name) for name in dict.fromkeys(named) if plugins.is_one(name)]
 
 
 def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:
@@ -146,12 +183,30 @@ def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:
     return call
 
 
+def _plugin(folder: str, name: str) -> Callable[..., Any]:
+    found, bases = plugins.find(name), _bases(folder)
+    if bases:
+        fits = inspect.isclass(found) and issubclass(found, bases) and found not in bases
+    else:
+        fits = callable(found) and isinstance(getattr(inspect.getmodule(found), "CARD", None), Card)
+    if not fits:
+        what = f"the class {found.__name__}" if inspect.isclass(found) else f"a {type(found).__name__}"
+        raise ValueError(f"{folder}: {name} is {what}; expected {_expected(folder)}")
+    return found
+
+
+def _bases(folder: str) -> tuple[type, ...]:
+    return tuple(getattr(_package(folder), base) for base in FOLDERS[folder].bases)
+
+
 def _package(folder: str) -> ModuleType:
     return importlib.import_module(f"reid.{folder.replace('/', '.')}")
 
 
 def _expected(folder: str) -> str:
-    return f"{' or '.join(FOLDERS[folder].bases)} of {_package(folder).__name__}"
+    if not FOLDERS[folder].bases:
+        return "a function that reads a Dataset, in a module with a CARD (both of reid.data.records)"
+    return f"a subclass of {' or '.join(FOLDERS[folder].bases)} ({_package(folder).__name__})"
 
 
 def _signature(known: dict[str, inspect.Parameter]) -> str:

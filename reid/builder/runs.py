@@ -12,7 +12,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, runtime, trainer
-from reid.builder import objects
+from reid.builder import objects, plugins, registry
 from reid.data import records, sources
 from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol, report
@@ -33,6 +33,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     runtime.start_log(None)
     run = runtime.RunFolder(cfg.OUTPUT_DIR)
     saved = _saved(cfg, run, resume)
+    origins = registry.origins(cfg)
     _check_lists(cfg)
     source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES)
     targets = objects.targets(cfg)
@@ -63,6 +64,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     # Everything that can be refused has been: from here on there is a run.
     run.open(config.dump(cfg))
     method.to(device)
+    plugins.say(origins, saved)
     _say(source_sets, "sources")
     _say(targets, "targets")
     plan = f"{objects.num_steps(cfg, batches):,} steps on {runtime.describe(device)}; run folder {run.path}"
@@ -90,6 +92,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
             "config": config.dump(cfg),
             "protocol": rules,
             "notes": notes,
+            "plugins": origins,
             "label_map": train_set.label_map(),
             "num_samples": len(train_set),
         },
@@ -123,6 +126,7 @@ def score(
         cfg = config.parse(content["config"], overrides)
     if not cfg.DATASETS.TARGETS:
         raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
+    origins = registry.origins(cfg, without=() if content is None else ("DATASETS.SOURCES",))
     targets = objects.targets(cfg)
     rules = _rules(cfg, [], targets)
     runtime.seed(cfg.SEED)
@@ -145,6 +149,7 @@ def score(
     scorer = _Scorer(cfg, method, targets, [], run, rules, notes, device, keep=keep)
     run.open(config.dump(cfg))
     method.to(device)
+    plugins.say(origins, content)
     _say(targets, "targets")
     for note in notes:
         runtime.log.warning("trained on: %s", note)

@@ -130,6 +130,10 @@ def _training(training: Card) -> list[str]:
     ]
     for source in training["sources"]:
         lines.append(f"- {source['name']}: {source['title']}; {source['terms']} ({source['status']}; {source['page']})")
+    if training["plugins"]:
+        lines += ["", "Made with plug-ins:", ""]
+    for plugin in training["plugins"]:
+        lines.append(f"- {plugin['name']} ({plugin['distribution'] or 'no distribution'}, sha256 `{plugin['sha256']}`)")
     return lines
 
 

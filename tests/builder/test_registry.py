@@ -52,11 +52,11 @@ def test_class_is_found_by_its_base_beside_any_helper(own_loss):
     [
         (
             LOSS + "class Other(Mine):\n    pass\n",
-            r"mine\.py makes Mine, Other public; expected one PairLoss or ClassLoss",
+            r"mine\.py makes Mine, Other public; expected a subclass of PairLoss or ClassLoss",
         ),
         (
             LOSS.replace("(PairLoss)", ""),
-            r"mine\.py makes nothing public; expected one PairLoss or ClassLoss of reid\.losses",
+            r"mine\.py makes nothing public; expected a subclass of PairLoss or ClassLoss \(reid\.losses\)",
         ),
     ],
 )
