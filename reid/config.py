@@ -197,19 +197,21 @@ def differences(one: CfgNode, other: CfgNode) -> dict[str, tuple[Any, Any]]:
 
 
 def values(cfg: CfgNode, keys: Sequence[str]) -> dict[str, Any]:
-    """{dotted key: value} of keys and whole blocks; of a path its last part, which is the same on every machine.
+    """{dotted key: value} of single keys, and of whole blocks what differs from its default; of a path its last part, which
+    is the same on every machine.
 
     Raises ValueError for an unknown key.
     """
-    named: dict[str, Any] = {}
+    standard = _leaves(_plain(defaults()))
+    found: dict[str, Any] = {}
     for key in keys:
         node: Any = cfg
         for name in key.split("."):
             if not isinstance(node, dict) or name not in node:
                 raise _unknown(key)
             node = node[name]
-        named[key] = _plain(node)
-    return {k: v.rpartition("/")[2] if isinstance(v, str) else v for k, v in _leaves(named).items()}
+        found |= {k: v for k, v in _leaves({key: _plain(node)}).items() if k == key or (k, v) not in standard.items()}
+    return {k: v.rpartition("/")[2] if isinstance(v, str) else v for k, v in found.items()}
 
 
 def coerce(value: Any, default: Any, key: str) -> Any:

@@ -195,13 +195,12 @@ def test_root_comes_from_the_environment_in_order(monkeypatch):
     assert config.load(None, ["DATASETS.ROOT", "given"]).DATASETS.ROOT == "given"
 
 
-def test_values_of_blocks_are_named_leaf_by_leaf_and_paths_by_their_last_part():
-    cfg = config.load(None, ["MODEL.BACKBONE.WEIGHTS", "some/where/net.pth"])
-    assert config.values(cfg, ["MODEL.BACKBONE", "SAMPLER", "SOLVER.MAX_STEPS"]) == {
-        "MODEL.BACKBONE.NAME": "mobilenetv2_100",
+def test_values_of_blocks_are_those_that_differ_from_their_default_and_paths_by_their_last_part():
+    words = ["MODEL.BACKBONE.WEIGHTS", "some/where/net.pth", "SAMPLER.NUM_INSTANCES", "4", "MODEL.NECK", "True"]
+    cfg = config.load(None, words)
+    assert config.values(cfg, ["MODEL", "SAMPLER", "SOLVER.MAX_STEPS", "INPUT"]) == {
         "MODEL.BACKBONE.WEIGHTS": "net.pth",
-        "MODEL.BACKBONE.LAST_STRIDE": 2,
-        "SAMPLER.NAME": "identity",
+        "SAMPLER.NUM_INSTANCES": 4,
         "SOLVER.MAX_STEPS": 0,
     }
     with pytest.raises(ValueError, match=r"no key MODEL\.DIMM; did you mean MODEL\.DIM"):

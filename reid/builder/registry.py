@@ -183,6 +183,32 @@ def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:
     return call
 
 
+def frozen(cfg: CfgNode) -> dict[str, Any]:
+    """What TEST.FROZEN adds to the protocol: its keys, as `frozen`, and what they hold.
+
+    Of a block that is only what differs from its default, options of entries too: a new key changes no fingerprint.
+    Raises ValueError for an unknown key.
+    """
+    keys = sorted(cfg.TEST.FROZEN)
+    plain = cfg.clone()
+    plain.defrost()
+    for key in config.FREE_BLOCKS:
+        if key in keys:
+            plain[key] = CfgNode(_said(ENTRIES[key], cfg[key]))
+    found = config.values(plain, keys)
+    for key in ENTRIES:
+        if isinstance(found.get(key), list):
+            found[key] = [_said(ENTRIES[key], value) for value in found[key]]
+    return {"frozen": ", ".join(keys), **found} if keys else {}
+
+
+def _said(folder: str, value: Any) -> dict[str, Any]:
+    """An entry without the options that stand at their default."""
+    block = entry(value, folder)
+    known = options(folder, block["NAME"])
+    return {key: value for key, value in block.items() if key not in known or value != known[key].default}
+
+
 def _plugin(folder: str, name: str) -> Callable[..., Any]:
     found, bases = plugins.find(name), _bases(folder)
     if bases:

@@ -294,7 +294,7 @@ def _notes(datasets: Sequence[Dataset]) -> list[str]:
 def _rules(cfg: CfgNode, source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> dict[str, Any]:
     """The protocol, with whatever TEST.FROZEN adds to it."""
     about = {"flip": cfg.TEST.FLIP, "selection": cfg.TEST.SELECT}
-    return protocol.describe(source_sets, targets, **about, **config.values(cfg, cfg.TEST.FROZEN))
+    return protocol.describe(source_sets, targets, **about, **registry.frozen(cfg))
 
 
 def _told(rules: dict[str, Any]) -> list[str]:

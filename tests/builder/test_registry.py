@@ -146,3 +146,46 @@ def test_memory_without_a_pair_loss_is_refused():
     cfg = config.load(None, ["MODEL.BACKBONE.NAME", "tiny", "LOSSES", "[softmax]", "MEMORY.SIZE", "8"])
     with pytest.raises(ValueError, match="no loss is a pair loss"):
         objects.method(cfg, num_classes=4, num_samples=10)
+
+
+def frozen(keys, *words):
+    return registry.frozen(config.load(None, ["TEST.FROZEN", keys, *words]))
+
+
+def test_frozen_block_is_what_differs_from_its_default():
+    assert frozen("[]") == {}
+    assert frozen("[MODEL, DATALOADER.BATCH_SIZE]", "MODEL.DIM", "8") == {
+        "frozen": "DATALOADER.BATCH_SIZE, MODEL",
+        "DATALOADER.BATCH_SIZE": 64,
+        "MODEL.DIM": 8,
+    }
+    assert frozen("[MODEL]") != frozen("[INPUT]")
+
+
+def test_option_at_its_default_is_as_good_as_left_out_of_what_is_frozen():
+    keys = "[SAMPLER, LOSSES, METHOD]"
+    said = frozen(keys, "SAMPLER.NUM_INSTANCES", "4", "LOSSES", "[{NAME: triplet, MARGIN: 0.3, MINING: hard}]")
+    assert said == frozen(keys, "LOSSES", "[triplet]")
+    assert said["LOSSES"] == [{"NAME": "triplet"}]
+    other = frozen(keys, "SAMPLER.NUM_INSTANCES", "8", "LOSSES", "[{NAME: triplet, MARGIN: 0.2, WEIGHT: 2}]")
+    assert other["SAMPLER.NUM_INSTANCES"] == 8
+    assert other["LOSSES"] == [{"NAME": "triplet", "MARGIN": 0.2, "WEIGHT": 2}]
+
+
+def test_single_keys_are_frozen_even_at_their_default():
+    assert frozen("[SAMPLER.NUM_INSTANCES]", "SAMPLER.NUM_INSTANCES", "4")["SAMPLER.NUM_INSTANCES"] == 4
+    with pytest.raises(ValueError, match=r"no key MODEL\.DIMM"):
+        frozen("[MODEL.DIMM]")
+
+
+def test_new_key_changes_no_fingerprint_of_a_frozen_block(monkeypatch):
+    before, defaults = frozen("[MODEL]", "MODEL.DIM", "8"), config.defaults
+
+    def more():
+        made = defaults()
+        made.MODEL.NEW_KEY = 3
+        return made
+
+    monkeypatch.setattr(config, "defaults", more)
+    assert frozen("[MODEL]", "MODEL.DIM", "8") == before
+    assert frozen("[MODEL]", "MODEL.DIM", "8", "MODEL.NEW_KEY", "4") != before
