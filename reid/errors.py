@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Iterator
 
+from reid import escape
+
 
 class InterruptedRun(Exception):
     """SIGINT or SIGTERM arrived and the run has been saved."""
@@ -26,8 +28,8 @@ def in_one_line() -> Iterator[None]:
         yield
     except (ValueError, OSError, FloatingPointError) as error:
         logging.getLogger("reid").debug("where it happened", exc_info=True)
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {escape.line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except InterruptedRun as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print(f"stopped: {escape.line(str(error))}", file=sys.stderr)
         raise SystemExit(128 + error.signum) from None

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, distributed
 
 import reid
+from reid import escape
 
 log = logging.getLogger("reid")
 T = TypeVar("T")
@@ -180,8 +181,15 @@ def start_log(path: Path | None) -> None:
     if path is not None:
         handlers.append(logging.FileHandler(path, encoding="utf-8"))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%m-%d %H:%M:%S"))
+        handler.setFormatter(_Formatter("[%(asctime)s] %(message)s", "%m-%d %H:%M:%S"))
         log.addHandler(handler)
+
+
+class _Formatter(logging.Formatter):
+    """Whatever names of files and sets hold, a terminal only shows it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape.lines(super().format(record))
 
 
 class _TqdmHandler(logging.Handler):

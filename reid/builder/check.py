@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 from yacs.config import CfgNode
 
+from reid import escape
 from reid.builder import registry
 from reid.data import files, records
 from reid.data.records import Card, Dataset
@@ -48,10 +49,10 @@ class Report:
         lines.append(f"{self.card.title}; {self.card.status}: {self.card.page}; terms: {self.card.terms}")
         if self.card.notice:
             lines.append(self.card.notice)
-        return "\n  ".join(lines)
+        return "\n  ".join(map(escape.line, lines))
 
     def brief(self) -> str:
-        return f"{self.name}: {self.state}; {self.card.status}: {self.card.page}"
+        return escape.line(f"{self.name}: {self.state}; {self.card.status}: {self.card.page}")
 
 
 def known() -> list[str]:
@@ -113,7 +114,7 @@ def _undecodable(paths: Sequence[str], title: str) -> list[str]:
     # Spawned, not forked: the bar has a thread of its own, and a fork beside threads may hang.
     spawn = multiprocessing.get_context("spawn")
     with (
-        tqdm(total=len(paths), desc=title, unit=" pictures", leave=False) as bar,
+        tqdm(total=len(paths), desc=escape.line(title), unit=" pictures", leave=False) as bar,
         ProcessPoolExecutor(min(files.num_cores(), len(chunks) or 1), spawn, _listen) as pool,
     ):
         for chunk, found in zip(chunks, pool.map(_decode, chunks), strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from reid import checkpoint, config, runtime
+from reid import checkpoint, config, escape, runtime
 from reid.builder import exports, objects, runs
 from reid.data.loader import read_image
 from reid.data.records import Dataset
@@ -34,7 +34,7 @@ def run(cfg: CfgNode) -> list[dict[str, Any]]:
     floors.append({key: sum(row[key] for row in floors) / len(floors) for key in ("R1", "mAP")})
     for name, floor in zip([*(dataset.name for dataset in targets), "mean"], floors, strict=True):
         cells = [floor, _row(untrained, name), _row(trained, name)]
-        print(LINE.format(name, *(f"{100 * cell['R1']:.1f} / {100 * cell['mAP']:.1f}" for cell in cells)))
+        print(LINE.format(escape.line(name), *(f"{100 * cell['R1']:.1f} / {100 * cell['mAP']:.1f}" for cell in cells)))
     print(f"""
 weights            {folder / "model_final.pth"}
 model for others   {folder / "export"}  (model.onnx, card.md)

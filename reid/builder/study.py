@@ -52,7 +52,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
     file = config.find(path)
     study = _mapping(yaml.safe_load(file.read_text(encoding="utf-8")), STUDY_KEYS, str(path))
     listed = _mapping(study["ROWS"], None, f"{path}: ROWS")
+    for name in listed:
+        if not isinstance(name, str) or name in ("", ".", "..") or {"/", os.sep, "\0"} & set(name):
+            raise ValueError(
+                f"{path}: found the row {name!r}; expected a text that can name a folder, without {os.sep}"
+            )
     rows = {name: _mapping(row or {}, ROW_KEYS, f"{path}: row {name}") for name, row in listed.items()}
+    if not isinstance(study["SEEDS"], list) or not all(type(seed) is int for seed in study["SEEDS"]):
+        raise ValueError(f"{path}: SEEDS is {study['SEEDS']!r}; expected a list of whole numbers, such as [0, 1, 2]")
     root = Path(config.default_output_dir(path))
     jobs = []
     for name, row in rows.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reid import escape
 from reid.builder import registry
 from reid.losses import PairLoss
 from reid.pairs import Pairs, Rows
@@ -57,7 +58,7 @@ def draw(path: str | Path, names: list[str] | None = None, *, points: int = 121)
         panel.axhline(0, color="lightgray", linewidth=0.8)
         panel.plot(similarities, -curve(loss, similarities, positive=True), color="tab:blue", label="positive: -dL/dS")
         panel.plot(similarities, curve(loss, similarities, positive=False), color="tab:red", label="negative: dL/dS")
-        panel.set_title(name, fontsize=9)
+        panel.set_title(escape.plot(name), fontsize=9)
         panel.tick_params(labelsize=7)
     panels[0].legend(fontsize=7)
     figure.supxlabel("cosine similarity of the pair", fontsize=9)

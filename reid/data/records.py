@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
+from reid import escape
+
 IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"])
 
 
@@ -74,8 +76,13 @@ class Dataset:
     variant: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not self.name or {"/", os.sep} & set(self.name):
+            raise ValueError(f"found a data set called {self.name!r}; expected a name that files can begin with")
+
     def __repr__(self) -> str:
-        parts = [summary(f"{self.name} train", self.train)] if self.train else [self.name]
+        name = escape.line(self.name)
+        parts = [summary(f"{name} train", self.train)] if self.train else [name]
         for trial in self.trials:
             gallery = "the rest" if trial.gallery is None else f"{len(trial.gallery):,}"
             parts.append(f"{len(trial.query):,} queries in {gallery}")
@@ -228,8 +235,11 @@ def _fault(path: str) -> str:
         if ".zip/" in path:
             whole = read(path)
             return _fault_of(whole[:16], whole[-_WINDOW:], len(whole))
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            size = os.fstat(file.fileno()).st_size
+        with open(path, "rb", buffering=0, opener=_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return "not a file but a pipe or a device"
+            size = status.st_size
             head = file.read(_WINDOW)
             tail = head
             if size > _WINDOW:
@@ -240,6 +250,11 @@ def _fault(path: str) -> str:
         return "missing"
     except (OSError, ValueError) as error:
         return f"cannot be read ({error})"
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens a named pipe without waiting for somebody who writes into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _fault_of(head: bytes, tail: bytes, size: int) -> str:

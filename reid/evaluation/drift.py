@@ -9,6 +9,8 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn import functional as F
 
+from reid import escape
+
 SPANS = (10, 100, 1000)  # optimiser steps
 
 
@@ -82,7 +84,7 @@ def plot(runs: Sequence[str | Path], output: str | Path) -> None:
         for name, points in sorted(lines.items()):
             label = name.replace("memory_drift_", "memory, ").replace("drift_", "") + " steps" * (name[0] == "d")
             steps, values = zip(*points, strict=True)
-            axes.plot(steps, values, marker=".", label=f"{run}: {label}" if len(found) > 1 else label)
+            axes.plot(steps, values, marker=".", label=f"{escape.plot(str(run))}: {label}" if len(found) > 1 else label)
     axes.set(xlabel="step", ylabel="mean squared change of unit embeddings", yscale="log")
     axes.legend(title="change over")
     figure.savefig(output, dpi=150)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed
 from tqdm import tqdm
 
-from reid import runtime
+from reid import escape, runtime
 from reid.data import loader
 from reid.data.records import Sample
 
@@ -57,7 +57,7 @@ def _embed(
     """(N, *shape) float32 on the CPU."""
     embeddings = torch.empty(0)
     done = 0
-    bar = tqdm(total=len(samples), desc=title, unit="img", disable=None, leave=False, mininterval=0.5)
+    bar = tqdm(total=len(samples), desc=escape.line(title), unit="img", disable=None, leave=False, mininterval=0.5)
     with bar, torch.no_grad(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
         for images in batches:
             if device.type == "cuda":

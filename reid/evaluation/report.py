@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from reid import escape
+
 Row = dict[str, Any]
 
 REID = (("Rank-1", "R1"), ("Rank-5", "R5"), ("Rank-10", "R10"), ("mAP", "mAP"), ("mINP", "mINP"))
@@ -89,7 +91,7 @@ def _columns(metric: str, rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def _pipes(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> str:
     lines = [[*HEAD, *(heading for heading, _ in columns)]]
-    lines += [[_dataset(row), _role(row), *(_cell(row, key) for _, key in columns)] for row in rows]
+    lines += [[escape.markdown(_dataset(row)), _role(row), *(_cell(row, key) for _, key in columns)] for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rule = [":" + "-" * (width - 1) if i < len(HEAD) else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines.insert(1, rule)

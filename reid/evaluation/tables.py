@@ -8,12 +8,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reid import escape
 from reid.evaluation import summary
 from reid.evaluation.summary import Estimate, Recipe
 
 FORMATS = ("markdown", "csv", "latex")
-_LATEX = {**{c: f"\\{c}" for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {"\\": r"\textbackslash{}", "±": r"$\pm$", "<": r"\textless{}", ">": r"\textgreater{}"}
 
 
 @dataclass(frozen=True)
@@ -28,28 +27,24 @@ class Table:
         return {"markdown": self._markdown, "csv": self._csv, "latex": self._latex}[form]()
 
     def _markdown(self) -> str:
-        cells = [[cell.replace("|", "\\|") for cell in line] for line in (self.head, *self.lines)]
+        cells = [list(map(escape.markdown, line)) for line in (self.head, *self.lines)]
         widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
         rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
         cells = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in cells]
         rows = [f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:])]
-        return "\n".join([*rows, "", *self.footer])
+        return "\n".join([*rows, "", *map(escape.markdown, self.footer)])
 
     def _csv(self) -> str:
         file = io.StringIO()
-        csv.writer(file, lineterminator="\n").writerows([self.head, *self.lines])
+        csv.writer(file, lineterminator="\n").writerows(map(escape.csv, line) for line in (self.head, *self.lines))
         return file.getvalue().rstrip("\n")
 
     def _latex(self) -> str:
-        rows = [f"{' & '.join(map(_escaped, line))} \\\\" for line in (self.head, *self.lines)]
+        rows = [f"{' & '.join(map(escape.latex, line))} \\\\" for line in (self.head, *self.lines)]
         begin = f"\\begin{{tabular}}{{l{'r' * (len(self.head) - 1)}}}"
-        comments = [f"% {' '.join(line.split())}" for line in self.footer]
+        comments = [f"% {escape.line(line)}" for line in self.footer]
         lines = [begin, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"]
         return "\n".join([*comments, *lines])
-
-
-def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
 
 
 def table(recipes: Sequence[Recipe], over: str = "seeds", metrics: Sequence[str] = ()) -> Table:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from reid import escape
+
 FORMAT, VERSION = "reid export", 1
 JSON_NAME, MARKDOWN_NAME = "card.json", "card.md"
 FIGURES = ("R1", "R5", "R10", "mAP", "mINP", "R@1", "MAP@R", "RP")
@@ -64,7 +66,8 @@ def markdown(card: Card) -> str:
     """The card for people."""
     inputs, outputs, training = card["input"], card["output"], card["training"]
     height, width = inputs["size"]
-    lines = [f"# {training['method']['NAME']} on {training['backbone']}, by reid {card['reid']}", ""]
+    title = escape.markdown(f"{training['method']['NAME']} on {training['backbone']}")
+    lines = [f"# {title}, by reid {card['reid']}", ""]
     lines += [
         f"- input `{inputs['name']}`: {inputs['type']} (batch, 3, {height}, {width}), {inputs['channels']}, {inputs['values']}",
         f"- resize: {inputs['interpolation']}, height {height} and width {width}" + _cropped(inputs["crop"]),
@@ -94,7 +97,7 @@ def _sides(asymmetric: bool) -> str:
 def _files(card: Card) -> list[str]:
     check = card["check"]
     lines = [
-        f"Checked against torch on {check['pictures']}, in batches of {', '.join(map(str, check['batches']))}; largest "
+        f"Checked against torch on {escape.markdown(check['pictures'])}, in batches of {', '.join(map(str, check['batches']))}; largest "
         f"difference allowed: {check['limit']:.0e}, relative to the column's largest entry where that passes 1.",
         "",
         "| file | format | sha256 | difference |",
@@ -118,22 +121,25 @@ def _results(card: Card) -> list[str]:
     lines = [f"| data set | role | {' | '.join(figures)} | protocol |", "|---" * (len(figures) + 3) + "|"]
     for row in rows:
         shown = [f"{100 * row[name]:.1f}" if name in row else "" for name in figures]
-        lines.append(f"| {row['dataset']} | {row['role']} | {' | '.join(shown)} | {row['fingerprint']} |")
+        lines.append(
+            f"| {escape.markdown(row['dataset'])} | {row['role']} | {' | '.join(shown)} | {row['fingerprint']} |"
+        )
     return lines
 
 
 def _training(training: Card) -> list[str]:
     lines = [
-        f"Trained for {training['step']:,} steps, backbone's weights from: {training['pretrained']}; "
+        f"Trained for {training['step']:,} steps, backbone's weights from: {escape.markdown(training['pretrained'])}; "
         f"protocol {training['fingerprint']}. Sources, whose terms bind whoever uses the vectors:",
         "",
     ]
     for source in training["sources"]:
-        lines.append(f"- {source['name']}: {source['title']}; {source['terms']} ({source['status']}; {source['page']})")
+        said = f"{source['name']}: {source['title']}; {source['terms']} ({source['status']}; {source['page']})"
+        lines.append(f"- {escape.markdown(said)}")
     if training["plugins"]:
         lines += ["", "Made with plug-ins:", ""]
     for plugin in training["plugins"]:
-        lines.append(f"- {plugin['name']} ({plugin['distribution'] or 'no distribution'}, sha256 `{plugin['sha256']}`)")
+        lines.append(f"- {plugin['name']} ({plugin['distribution'] or 'no distribution'}, sha256 {plugin['sha256']})")
     return lines
 
 

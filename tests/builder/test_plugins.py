@@ -194,7 +194,7 @@ def test_checkpoint_is_opened_scored_and_exported_where_the_package_is(trained, 
     assert [row["mAP"] for row in rows] == [row["mAP"] for row in last]
     card = exports.export(trained / "model_final.pth", tmp_path / "export", formats=["torchscript"])
     assert [plugin["distribution"] for plugin in card["training"]["plugins"]] == ["own-people 1.2"] * 4
-    assert "- ownpack.losses:Push (own-people 1.2, sha256 `" in (tmp_path / "export" / "card.md").read_text()
+    assert "- ownpack.losses:Push (own-people 1.2, sha256 " in (tmp_path / "export" / "card.md").read_text()
     assert "ownpack.sets:load PATH source_a: Our people; ours alone" in (tmp_path / "export" / "card.md").read_text()
 
 

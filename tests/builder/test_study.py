@@ -93,3 +93,15 @@ def test_a_failure_is_named_and_the_others_go_on(written, monkeypatch):
 def test_mistakes_are_found_before_anything_runs(written, changes, message):
     with pytest.raises(ValueError, match=message):
         study.load(written(**changes))
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/x", "..", ".", "", "a/b", 3, None, "a\0b"])
+def test_row_whose_folder_would_lie_elsewhere_is_refused(written, name):
+    with pytest.raises(ValueError, match=r"found the row .*; expected a text that can name a folder"):
+        study.load(written(ROWS={name: None}))
+
+
+@pytest.mark.parametrize("seeds", [3, ["../x"], [0.5], [True], None])
+def test_seeds_are_whole_numbers(written, seeds):
+    with pytest.raises(ValueError, match=r"SEEDS is .* expected a list of whole numbers"):
+        study.load(written(SEEDS=seeds))

@@ -201,3 +201,22 @@ def test_a_data_set_describes_itself_in_one_line(tmp_path):
     both = Dataset("s", tmp_path, train, [Trial(train, train[:2]), Trial(train)], CARD)
     assert repr(both) == "<s train 2 ids 3 imgs 2 cams, 3 queries in 2, 3 queries in the rest>"
     assert repr(Dataset("s", tmp_path, [], [], CARD)) == "<s>"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX systems")
+def test_named_pipe_among_pictures_is_named_and_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "lists.csv")
+    code = """
+import sys
+from reid.data import records
+from reid.data.datasets import folder
+from reid.data.records import Sample
+print(*records.broken(Sample(str(path), 1, None) for path in records.images(sys.argv[1])))
+try:
+    folder.load(sys.argv[1], path=sys.argv[1])
+except (ValueError, OSError) as error:
+    print("refused")
+"""
+    said = subprocess.check_output([sys.executable, "-c", code, str(tmp_path)], text=True, timeout=60)
+    assert said == f"{tmp_path / 'a.jpg'}: not a file but a pipe or a device\nrefused\n"

@@ -117,7 +117,7 @@ def _class_parts(place: Path) -> Parts:
 
 def _csv_files(folder: Path) -> list[Path]:
     """CSV files in `folder` whose first line is ours; other lists may lie beside the pictures."""
-    return [path for path in sorted(folder.glob("*.csv")) if _header(path) == COLUMNS]
+    return [path for path in sorted(folder.glob("*.csv")) if path.is_file() and _header(path) == COLUMNS]
 
 
 def _header(path: Path) -> list[str]:
