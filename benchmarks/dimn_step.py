@@ -46,11 +46,11 @@ def trained(make: Callable[[], Method], batch: Batch) -> Callable[[], None]:
         return method, optimizer
 
     def step(method: Method, optimizer: torch.optim.Optimizer) -> None:
-        losses, fresh = method(batch)
+        (phase,) = method.phases(batch)
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        torch.stack(list(phase.losses.values())).sum().backward()
         optimizer.step()
-        method.remember(fresh)
+        method.remember(phase.keep)
 
     return lambda: step(*made())
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 FORMAT = "reid checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 def save(path: str | Path, content: dict[str, Any]) -> None:

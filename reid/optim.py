@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 NAMES = ("adam", "adamw", "sgd")
 SCHEDULES = ("step", "cosine", "constant")
+GROUP = ("name", "params", "lr_factor", "weight_decay", "momentum", "schedule", "clip", "local")
 
 
 def optimizer(
@@ -23,18 +24,25 @@ def optimizer(
 ) -> torch.optim.Optimizer:
     """Adam, AdamW or SGD over a method's `param_groups()`.
 
-    A group's `lr_factor` multiplies `lr`, its `weight_decay` stands in for the common one.
+    Besides `name` and `params` a group may say: `lr_factor`, which multiplies `lr`; `weight_decay` and, of sgd,
+    `momentum` in place of the common ones; `schedule`, a function from the step to the factor on its rate, in place of the
+    run's; `clip`, the largest norm of its own gradient, 0 for none, apart from all others; `local`, True where each process
+    has a part of its own: it is neither made equal nor averaged.
+    Raises ValueError for a name given twice, an unknown word, or a momentum where the optimiser has none.
     """
-    made = [
-        {
-            "params": group["params"],
-            "name": group["name"],
-            "lr": lr * group.get("lr_factor", 1.0),
-            "base_lr": lr * group.get("lr_factor", 1.0),
-            "weight_decay": group.get("weight_decay", weight_decay),
-        }
-        for group in groups
-    ]
+    names = [group["name"] for group in groups]
+    made = []
+    for group in groups:
+        where = f"parameter group {group['name']}"
+        if names.count(group["name"]) > 1:
+            raise ValueError(f"{where}: found the name twice; expected one for each group")
+        if unknown := sorted(group.keys() - GROUP):
+            raise ValueError(f"{where}: found {', '.join(unknown)}; expected some of {', '.join(GROUP)}")
+        if "momentum" in group and name != "sgd":
+            raise ValueError(f"{where}: found a momentum, which OPTIMIZER {name} has not; use sgd")
+        rate = lr * group.get("lr_factor", 1.0)
+        made.append({"lr": rate, "base_lr": rate, "weight_decay": weight_decay})
+        made[-1] |= {key: value for key, value in group.items() if key not in ("lr_factor", "schedule")}
     if name == "adam":
         return torch.optim.Adam(made, lr=lr, eps=eps)
     if name == "adamw":
@@ -78,8 +86,8 @@ def schedule(
     return factor
 
 
-def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Sets every group's rate to its base rate times `factor`; returns the first group's."""
+def set_lr(optimizer: torch.optim.Optimizer, factor: float, own: Mapping[str, float] | None = None) -> float:
+    """Sets every group's rate to its base rate times `factor`, or times its `own` by name; returns the first group's."""
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
+        group["lr"] = group["base_lr"] * (own or {}).get(group["name"], factor)
     return optimizer.param_groups[0]["lr"]

@@ -117,12 +117,12 @@ def from_first(make: Callable[[], T]) -> T:
     return cast(T, made[0])
 
 
-def gather(fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+def gather(keep: dict[str, Tensor]) -> dict[str, Tensor]:
     """The rows of every process, in the order of their ranks, on every process: so memories stay equal everywhere."""
     if world() == 1:
-        return fresh
+        return keep
     gathered = {}
-    for name, rows in fresh.items():
+    for name, rows in keep.items():
         parts = [torch.empty_like(rows) for _ in range(world())]
         distributed.all_gather(parts, rows.contiguous())
         gathered[name] = torch.cat(parts)

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 from tqdm import tqdm
 
-from reid import checkpoint, errors, optim, runtime
+from reid import checkpoint, errors, optim, processes, runtime
 from reid.data.loader import Batch, Loader
 from reid.evaluation.drift import Drift
 from reid.methods import Method
 from reid.plan import Plan
+from reid.step import LossScale, Step, Taken, phases
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -37,6 +37,8 @@ class Progress:
     step: int = 0  # optimiser steps taken
     best: float = -math.inf  # of the selection score
     lengths: dict[str, int] = field(default_factory=dict)  # bytes in the run's line files
+    counts: dict[str, Tensor] = field(default_factory=dict)  # the methods' counts, over all batches and processes
+    skipped: int = 0  # batches that fp16 made overflow
 
 
 def train(
@@ -73,16 +75,16 @@ def train(
     """
     progress = Progress()
     plan: Plan | None = None  # as the method last gave it
-    scaler = torch.amp.GradScaler(device.type, enabled=amp == "fp16")
+    step = Step(method, optimizer, clip_grad=clip_grad, fp16=amp == "fp16")
     if resume is not None:
-        progress = _restore(resume, method, optimizer, scaler, run)
+        progress = _restore(resume, method, optimizer, step.scale, run)
         plan = Plan(**resume["plan"]) if resume["plan"] else None
         if drift is not None:
             drift.kept = resume["drift"]
-    wrapped: nn.Module = method
-    if runtime.world() > 1:
-        # Memories are equal on every process already; broadcasting them each step would only cost time.
-        wrapped = DistributedDataParallel(method, broadcast_buffers=False)
+    processes.start_equal(
+        method, but=[p for group in optimizer.param_groups if group.get("local") for p in group["params"]]
+    )
+    schedules = {group["name"]: group["schedule"] for group in method.param_groups() if "schedule" in group}
     last_step = min(epochs * len(loader), max_steps or math.inf)
     board = _board(run, progress.step)
 
@@ -93,7 +95,7 @@ def train(
             checkpoint.save(run / name, {**about, **model, **more})
 
     def save_last() -> None:
-        state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
+        state = {"optimizer": optimizer.state_dict(), "scale": step.scale.state_dict()}
         kept = {"plan": plan and vars(plan), "drift": drift.kept if drift else {}}
         save("model_last.pth", **state, **kept, random=runtime.random_state())
 
@@ -127,35 +129,40 @@ def train(
                 if progress.step >= last_step:
                     break
                 started = time.perf_counter()
-                rate = optim.set_lr(optimizer, schedule(progress.step))
-                batch = batch.to(device)
-                with torch.autocast(device.type, dtype=AMP[amp], enabled=amp != "off"):
-                    losses, fresh = wrapped(batch)
-                total = torch.stack(list(losses.values())).sum()
-                if not total.isfinite():
-                    raise _non_finite(losses, batch, run)
-                optimizer.zero_grad(set_to_none=True)
-                scaler.scale(total).backward()
-                scaler.unscale_(optimizer)
-                norm = nn.utils.clip_grad_norm_(method.parameters(), clip_grad or math.inf)
+                own = {name: factor(progress.step) for name, factor in schedules.items()}
+                rate = optim.set_lr(optimizer, schedule(progress.step), own)
+                batch, taken = batch.to(device), Taken()
+                for phase in phases(method, batch, AMP[amp]):
+                    total = taken.add(phase)
+                    if not (total.isfinite() or step.scale.overflowed):
+                        raise _non_finite(phase.losses, batch, run)
+                    norm = step(total, phase.learns)
+                    taken.norms.append(norm)
+                    if not norm.isfinite():
+                        if amp != "fp16":
+                            raise _non_finite({"gradient": norm}, batch, run)
+                        taken.skipped = True  # fp16 overflows now and then: nothing was moved, and the batch ends here
+                        break
                 progress.step += 1
                 progress.batch += 1
                 logged = progress.step % log_steps == 0 or progress.step == last_step
                 seen: dict[str, float] = {}
-                if norm.isfinite():
-                    scaler.step(optimizer)
-                    fresh = runtime.gather(fresh)
-                    seen = method.monitor(fresh) if logged else {}
-                    method.remember(fresh)
-                elif amp != "fp16":  # fp16 overflows now and then: the scaler lowers its factor, the step is skipped
-                    raise _non_finite({"gradient": norm}, batch, run)
-                scaler.update()
+                if taken.skipped:
+                    progress.skipped += 1
+                else:
+                    keep = runtime.gather(taken.keep)
+                    seen = method.monitor(keep) if logged else {}
+                    method.remember(keep)
+                    for name, count in processes.add_up(taken.counts).items():
+                        progress.counts[name] = progress.counts.get(name, 0) + count
 
                 if logged:
-                    values = {name: value.item() for name, value in losses.items()}
-                    row = {"loss": total.item(), **values, "lr": rate, "grad_norm": norm.item(), **seen}
-                    note(row, data_s=started - waiting_since, step_s=time.perf_counter() - started)
-                    shown = {name: f"{value:.3f}" for name, value in values.items()}
+                    losses = {name: value.item() for name, value in taken.losses.items()}
+                    row = {"loss": float(taken.total), **losses, "lr": rate, "grad_norm": max(map(float, taken.norms))}
+                    counts: dict[str, Any] = {**progress.counts, "skipped": progress.skipped}
+                    row |= {name: float(count) for name, count in counts.items() if count}
+                    note({**row, **seen}, data_s=started - waiting_since, step_s=time.perf_counter() - started)
+                    shown = {name: f"{value:.3f}" for name, value in losses.items()}
                     bar.set_postfix(shown)
                 if drift is not None and (moved := drift.measure(progress.step)):
                     note(moved)
@@ -185,12 +192,12 @@ def _restore(
     content: dict[str, Any],
     method: Method,
     optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
+    scale: LossScale,
     run: runtime.RunFolder,
 ) -> Progress:
     checkpoint.load_state(method, content["model"], run / "model_last.pth")
     optimizer.load_state_dict(content["optimizer"])
-    scaler.load_state_dict(content["scaler"])
+    scale.load_state_dict(content["scale"])
     runtime.set_random_state(content["random"])
     progress = Progress(**content["progress"])
     run.cut(progress.lengths)

@@ -48,3 +48,27 @@ def test_unknown_names_and_too_long_warm_up_are_refused():
         optim.schedule(name="poly", steps_per_epoch=1, num_steps=1)
     with pytest.raises(ValueError, match="WARMUP_STEPS is 30"):
         optim.schedule(name="step", steps_per_epoch=1, num_steps=30, warmup_steps=30)
+
+
+def test_groups_have_their_own_momentum_clip_and_schedule():
+    one, two = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    own = {"momentum": 0.5, "clip": 2.0, "schedule": lambda step: 0.25, "local": True}
+    groups = [{"name": "encoder", "params": [one]}, {"name": "gate", "params": [two], **own}]
+    made = optim.optimizer(groups, name="sgd", lr=0.01, weight_decay=0.1)
+    assert [g["momentum"] for g in made.param_groups] == [0.9, 0.5]
+    assert [(g.get("clip"), g.get("local")) for g in made.param_groups] == [(None, None), (2.0, True)]
+    optim.set_lr(made, 0.5, {"gate": 0.25})
+    assert [g["lr"] for g in made.param_groups] == pytest.approx([0.005, 0.0025])
+    assert not any(callable(value) for g in made.param_groups for value in g.values()), "checkpoints hold plain values"
+
+
+def test_groups_that_cannot_be_are_refused():
+    weight = [torch.nn.Parameter(torch.ones(1))]
+    for more, message in (
+        ({"momentum": 0.5}, "gate: found a momentum, which OPTIMIZER adam has not"),
+        ({"decay": 0.5}, "gate: found decay; expected some of name, params, lr_factor"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optim.optimizer([{"name": "gate", "params": weight, **more}], name="adam", lr=1, weight_decay=0)
+    with pytest.raises(ValueError, match="gate: found the name twice"):
+        optim.optimizer([{"name": "gate", "params": weight}] * 2, name="adam", lr=1, weight_decay=0)

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from reid import config, optim
+from reid import config, optim, trainer
 from reid.builder import objects, registry
 from reid.data import sources
 from reid.data.loader import image_batches
 from reid.losses import FEATURES
+from reid.step import Step, Taken, phases
 
 WORLD = [
     "MODEL.BACKBONE.NAME",
@@ -82,16 +83,15 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
     start = {g["name"]: [p.clone() for p in g["params"]] for g in method.param_groups()}
     plan = begin(method, sampler, pictures)
     batches = objects.loader(cfg, train_set, sampler).epoch(1, plan=plan)
+    step = Step(method, optimizer)
     for _, batch in zip(range(3), batches, strict=False):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp == "bf16"):
-            losses, fresh = method(batch)
-        total = torch.stack(list(losses.values())).sum()
-        assert total.isfinite(), losses
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        assert all(isinstance(value, float) for value in method.monitor(fresh).values())
-        method.remember(fresh)
+        taken = Taken()
+        for phase in phases(method, batch, trainer.AMP[amp]):
+            total = taken.add(phase)
+            assert total.isfinite(), phase.losses
+            assert step(total, phase.learns).isfinite()
+        assert all(isinstance(value, float) for value in method.monitor(taken.keep).values())
+        method.remember(taken.keep)
     for group in method.param_groups():
         moved = [not torch.equal(p, q) for p, q in zip(group["params"], start[group["name"]], strict=True)]
         assert any(moved), f"{group['name']} did not move"

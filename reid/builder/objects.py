@@ -241,8 +241,15 @@ def num_steps(cfg: CfgNode, batches: Sampler) -> int:
 
 
 def optimizer(cfg: CfgNode, built: Method) -> Any:
+    groups = built.param_groups()
+    grouped = {id(p) for group in groups for p in group["params"]}
+    if forgotten := [name for name, p in built.named_parameters() if p.requires_grad and id(p) not in grouped]:
+        raise ValueError(
+            f"methods.{cfg.METHOD.NAME}: {', '.join(forgotten[:3])} can be trained and is in no parameter group; "
+            "expected every one in a group, or requires_grad False"
+        )
     return optim.optimizer(
-        built.param_groups(),
+        groups,
         name=cfg.SOLVER.OPTIMIZER,
         lr=cfg.SOLVER.LR,
         weight_decay=cfg.SOLVER.WEIGHT_DECAY,

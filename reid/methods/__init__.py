@@ -8,19 +8,43 @@ goes by, fields of a `Plan`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from reid.plan import Plan
 from reid.similarity import Inner, Similarity
 
 
+@dataclass
+class Phase:
+    """One step of the optimiser: what is minimised, and what moves.
+
+    losses: scalars by name, weighted: their sum is minimised. learns: names of the parameter groups that move; None: all.
+    keep: detached rows (B, ...) for `remember`. counts: 0-d numbers of this batch by name; the trainer adds them up over
+    the run and writes the sums into the log, once they are above 0.
+    """
+
+    losses: dict[str, Tensor]
+    learns: Sequence[str] | None = None
+    keep: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, Tensor] = field(default_factory=dict)
+
+
+def inner_grad(loss: Tensor, inputs: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
+    """The gradient of the scalar `loss` with respect to each of `inputs`; create_graph: it can be learned through."""
+    with torch.autocast(loss.device.type, enabled=False):
+        return torch.autograd.grad(loss, list(inputs), create_graph=create_graph)
+
+
 class Method(nn.Module):
     """What turns a batch into losses and a picture into a vector that can be searched for.
 
-    Memories are buffers of the method, so they travel in its checkpoint.
+    A method of one step a batch writes `training_losses`, one of several steps writes `phases` in its place. Memories are
+    buffers of the method, so they travel in its checkpoint.
     """
 
     encoder: nn.Module
@@ -29,24 +53,31 @@ class Method(nn.Module):
     rescoring = ""  # that of its similarity: what rows of results say where only shortlists are scored, else empty
     sampler: str | None = None  # the one SAMPLER whose batches it understands; None: any
     gives: frozenset[str] = frozenset()  # the fields of a `Plan` that samplers and losses may need of it
+    # For a step within a phase. While training the trainer's own stands here: it keeps fp16 from losing small gradients.
+    inner_grad: Callable[..., tuple[Tensor, ...]] = staticmethod(inner_grad)
 
     def training_losses(self, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The losses by name (scalars, weighted: the trainer minimises their sum), and what a memory should keep.
-
-        The second dict holds detached tensors (B, ...). Nothing is remembered here: calling this twice gives equal losses.
-        """
+        """`losses` and `keep` of the only phase. Nothing is remembered here: calling this twice gives equal losses."""
         raise NotImplementedError
 
-    def forward(self, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The same as `training_losses`, so that a method can be wrapped for several processes."""
-        return self.training_losses(batch)
+    def phases(self, batch: Any) -> Iterator[Phase]:
+        """The steps of a batch in turn. After each `yield` the optimiser has moved, so the next forward sees it.
 
-    def monitor(self, fresh: dict[str, Tensor]) -> dict[str, float]:
-        """What is worth a line of the log beside the losses. Called at logged steps, before `remember(fresh)`."""
+        A step that fp16 makes overflow is skipped and ends the batch: what stands after its `yield` is not run. No
+        autocast may be open across a `yield`.
+        """
+        losses, keep = self.training_losses(batch)
+        yield Phase(losses, keep=keep)
+
+    def monitor(self, keep: dict[str, Tensor]) -> dict[str, float]:
+        """What is worth a line of the log beside the losses. Called at logged steps, before `remember(keep)`."""
         return {}
 
-    def remember(self, fresh: dict[str, Tensor]) -> None:
-        """After the optimiser's step: push to the queue, commit to the bank, move a momentum encoder."""
+    def remember(self, keep: dict[str, Tensor]) -> None:
+        """After the last phase: push to the queue, commit to the bank, move a momentum encoder.
+
+        keep: that of all phases, from all processes. Not called where a phase was skipped.
+        """
 
     def encode_query(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) uint8, or float in 0..1 -> (B, D) float32; any (B, *shape) that `similarity` scores."""
@@ -64,7 +95,7 @@ class Method(nn.Module):
         return Inner(query, gallery)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Every trainable parameter in exactly one group: `params`, `name`, and optionally `lr_factor`, `weight_decay`."""
+        """Every trainable parameter in exactly one group: `params`, `name`, and what `reid.optim.optimizer` takes besides."""
         raise NotImplementedError
 
     def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Plan | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from reid import runtime
 from reid.data.loader import Batch
 from reid.losses import FEATURES, PairLoss, Term
 from reid.memory import CrossBatch, EmbeddingQueue
-from reid.methods import Method
+from reid.methods import Method, Phase
 from reid.methods._distances import class_plan
 from reid.models.encoder import Encoder
 from reid.pairs import Pairs, Rows
@@ -38,7 +38,6 @@ class Baseline(Method):
 
     gives = frozenset({"distances", "neighbours"})
     encoder: Encoder
-    unusable: Tensor
 
     def __init__(
         self,
@@ -62,9 +61,6 @@ class Baseline(Method):
         self.classes = classes
         self.needs = needs.union(*(term.loss.needs for term in losses))
         self.memory = memory
-        self.pair_terms = [term.name for term in losses if isinstance(term.loss, PairLoss)]
-        # Of each pair loss, the batches so far without an anchor it can use, in which it was 0.
-        self.register_buffer("unusable", torch.zeros(len(self.pair_terms), dtype=torch.int64))
         remembered = {term.feature for term in losses if isinstance(term.loss, PairLoss)} if memory else set()
         if memory and not remembered:
             raise ValueError("MEMORY.SIZE is set and no loss is a pair loss; add one to LOSSES, or set MEMORY.SIZE 0")
@@ -77,43 +73,35 @@ class Baseline(Method):
     def __repr__(self) -> str:
         return f"<baseline {self.encoder!r}, losses {', '.join(self.losses)}, memory {self.memory}>"
 
-    def training_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def phases(self, batch: Batch) -> Iterator[Phase]:
+        """One; its counts are, of each pair loss, the batches without an anchor it can use, in which it was 0."""
         features = dict(zip(FEATURES, self.encoder(batch.images), strict=True))
         losses: dict[str, Tensor] = {}
-        usable: list[Tensor] = []
+        counts: dict[str, Tensor] = {}
         for term in self.terms:
             if isinstance(term.loss, PairLoss):
                 found = self._pairs(term, term.loss, features[term.feature], batch)
                 losses |= {name: weight * term.loss(pairs) for name, (weight, pairs) in found.items()}
-                usable.append(torch.stack([term.loss.usable(pairs).any() for _, pairs in found.values()]).any())
+                usable = torch.stack([term.loss.usable(pairs).any() for _, pairs in found.values()]).any()
+                counts[f"unusable_{term.name}"] = ~usable
             else:
                 losses[term.name] = term.weight * term.loss(features["after"], batch.classes)
-        fresh = self._fresh(features, batch)
-        return losses, fresh | ({"unusable": ~torch.stack(usable)[None]} if usable else {})
+        yield Phase(losses, keep=self._kept(features, batch), counts=counts)
 
-    def monitor(self, fresh: dict[str, Tensor]) -> dict[str, float]:
+    def monitor(self, keep: dict[str, Tensor]) -> dict[str, float]:
         """Feature drift, for free: how far samples that come round again have moved from what the queues hold of them.
 
-        Their pictures are augmented anew, so this is drift and augmentation together. And of each pair loss, once there
-        is one, the batches of the whole run in which no anchor had the pairs it needs.
+        Their pictures are augmented anew, so this is drift and augmentation together.
         """
-        found = {
-            name: queue.drift(fresh[name], fresh["indices"]) for name, queue in self.queues.items() if name in fresh
-        }
-        seen = {f"memory_{key}_{name}": value for name, values in found.items() for key, value in values.items()}
-        if "unusable" in fresh:
-            counts = (self.unusable + fresh["unusable"].sum(dim=0)).tolist()
-            seen |= {f"unusable_{name}": float(n) for name, n in zip(self.pair_terms, counts, strict=True) if n}
-        return seen
+        found = {name: queue.drift(keep[name], keep["indices"]) for name, queue in self.queues.items() if name in keep}
+        return {f"memory_{key}_{name}": value for name, values in found.items() for key, value in values.items()}
 
-    def remember(self, fresh: dict[str, Tensor]) -> None:
+    def remember(self, keep: dict[str, Tensor]) -> None:
         for term in self.terms:
             term.loss.after_step()
-        if "unusable" in fresh:
-            self.unusable += fresh["unusable"].sum(dim=0)
         for name, queue in self.queues.items():
-            if name in fresh:
-                queue.push(Rows(fresh[name], fresh["classes"], fresh["domains"], fresh["indices"]))
+            if name in keep:
+                queue.push(Rows(keep[name], keep["classes"], keep["domains"], keep["indices"]))
         if self.key_encoder is not None and self.memory is not None:
             with torch.no_grad():
                 for key, parameter in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
@@ -172,7 +160,7 @@ class Baseline(Method):
             return None
         return self.queues[feature].rows(normalize=normalize)
 
-    def _fresh(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def _kept(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """What the queues should keep of this batch: nothing before START_STEP."""
         if self.memory is None or batch.step < self.memory.start_step:
             return {}

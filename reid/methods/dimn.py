@@ -149,8 +149,8 @@ class DIMN(Method):
         with torch.autocast(embeddings.device.type, enabled=False):  # the bank's own precision
             mapped = self._mapped(embeddings.detach() if self.stop_gradient else embeddings)
             losses |= self.matching_losses(embeddings, mapped, batch.classes)
-        fresh = {"rows": mapped.detach(), "classes": batch.classes} if self.bank else {}
-        return {name: self.weights[name] * loss for name, loss in losses.items()}, fresh
+        keep = {"rows": mapped.detach(), "classes": batch.classes} if self.bank else {}
+        return {name: self.weights[name] * loss for name, loss in losses.items()}, keep
 
     def matching_losses(self, embeddings: Tensor, mapped: Tensor, classes: Tensor) -> dict[str, Tensor]:
         """The losses that go through the mapping, those of them that are on, without their weights.
@@ -201,9 +201,9 @@ class DIMN(Method):
         mapped = self.mapping(embeddings)
         return F.normalize(mapped) if self.normalize_mapped else mapped
 
-    def remember(self, fresh: dict[str, Tensor]) -> None:
+    def remember(self, keep: dict[str, Tensor]) -> None:
         if self.bank is not None:
-            self.bank.update(fresh["rows"], fresh["classes"])
+            self.bank.update(keep["rows"], keep["classes"])
 
     def encode_query(self, images: Tensor) -> Tensor:
         return self._scored(self.encoder(images)[1])

@@ -67,9 +67,9 @@ class ECN(Method):
         epochs = torch.full_like(batch.indices, batch.epoch)
         return losses, {"embeddings": embeddings.detach(), "indices": batch.indices, "epochs": epochs}
 
-    def remember(self, fresh: dict[str, Tensor]) -> None:
-        self.exemplars.momentum = min(1.0, self.momentum * int(fresh["epochs"][0]))
-        self.exemplars.update(fresh["embeddings"], fresh["indices"])
+    def remember(self, keep: dict[str, Tensor]) -> None:
+        self.exemplars.momentum = min(1.0, self.momentum * int(keep["epochs"][0]))
+        self.exemplars.update(keep["embeddings"], keep["indices"])
 
     def encode_query(self, images: Tensor) -> Tensor:
         return F.normalize(self.encoder(images)[1])

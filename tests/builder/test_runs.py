@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reid import checkpoint, config, errors, optim, trainer
+from reid import checkpoint, config, errors, optim, step, trainer
 from reid.builder import objects, runs
 from reid.methods.baseline import Baseline
 
@@ -431,9 +431,8 @@ def test_half_precision_trains_with_every_optimiser(cfg, amp, optimizer):
 
 
 def test_overflow_in_fp16_skips_the_step_and_remembers_nothing(cfg, tmp_path, monkeypatch):
-    """The scaler starts at 2**16: made larger, the first gradients overflow; the run goes on with a smaller factor."""
-    real = torch.amp.GradScaler
-    monkeypatch.setattr(torch.amp, "GradScaler", lambda *a, **k: real(*a, init_scale=2.0**120, **k))
+    """The scale starts at 2**16: made larger, the first gradients overflow; the run goes on with a smaller one."""
+    monkeypatch.setattr(step.LossScale, "START", 2.0**120)
     kept = []
     method = objects.find("methods", "baseline")
     remember = method.remember
@@ -441,7 +440,8 @@ def test_overflow_in_fp16_skips_the_step_and_remembers_nothing(cfg, tmp_path, mo
     runs.train(cfg("SOLVER.AMP", "fp16", "SOLVER.MAX_STEPS", "6"))
     assert len(kept) < 6
     content = checkpoint.load(tmp_path / "run" / "model_last.pth")
-    assert content["scaler"]["scale"] < 2.0**120
+    assert content["scale"]["value"] == 2.0 ** (120 - content["progress"]["skipped"]) < 2.0**120
+    assert lines(tmp_path / "run" / "metrics.jsonl")[-1]["skipped"] == content["progress"]["skipped"] == 6 - len(kept)
     assert all(v.isfinite().all() for v in content["model"].values() if isinstance(v, torch.Tensor))
 
 

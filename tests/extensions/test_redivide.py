@@ -67,9 +67,9 @@ class Killed(BaseException):
 
 def dealt(patch, cfg, stop=None, **options):
     """Step, indices and parts of every batch of a run, which is killed before its batch number `stop`."""
-    batches, forward, set_lr = [], Redivide.training_losses, optim.set_lr
+    batches, forward, set_lr = [], Redivide.phases, optim.set_lr
 
-    def training_losses(self, batch):
+    def phases(self, batch):
         batches.append((batch.step, batch.indices.tolist(), batch.part.tolist()))
         return forward(self, batch)
 
@@ -79,7 +79,7 @@ def dealt(patch, cfg, stop=None, **options):
         return set_lr(*args)
 
     with patch.context() as patched, contextlib.suppress(Killed):
-        patched.setattr(Redivide, "training_losses", training_losses)
+        patched.setattr(Redivide, "phases", phases)
         patched.setattr(optim, "set_lr", kill)
         runs.train(cfg, **options)
     return batches

@@ -36,11 +36,17 @@ def batch(step: int = 0, seed: int = 0) -> Batch:
     return Batch(images, classes, zeros, classes % 2, torch.arange(8), zeros, zeros, ["x"] * 8, step=step)
 
 
+def taken(method: Baseline, batch: Batch) -> tuple[dict, dict]:
+    """The losses of its one phase, and what is to be remembered."""
+    (phase,) = method.phases(batch)
+    return phase.losses, phase.keep
+
+
 def test_losses_are_weighted_and_named_and_their_sum_reaches_every_parameter():
     method = make()
-    losses, fresh = method.training_losses(batch())
+    losses, keep = taken(method, batch())
     assert list(losses) == ["softmax", "triplet", "circle"]
-    assert list(fresh) == ["unusable"]
+    assert not keep
     sum(losses.values()).backward()
     grouped = [p for group in method.param_groups() for p in group["params"]]
     assert len(grouped) == len({id(p) for p in grouped})
@@ -57,9 +63,9 @@ def test_losses_are_weighted_and_named_and_their_sum_reaches_every_parameter():
 @pytest.mark.parametrize("mode", ["separate", "joint"])
 def test_calling_twice_gives_equal_losses_and_changes_no_memory(mode):
     method = make(CrossBatch(size=6, mode=mode))
-    method.remember(method.training_losses(batch(0))[1])
+    method.remember(taken(method, batch(0))[1])
     before = {k: v.clone() for k, v in method.queues.state_dict().items() if isinstance(v, torch.Tensor)}
-    one, two = (method.training_losses(batch(1, seed=1))[0] for _ in range(2))
+    one, two = (taken(method, batch(1, seed=1))[0] for _ in range(2))
     assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in two.items()}
     assert all(torch.equal(before[k], v) for k, v in method.queues.state_dict().items() if k in before)
 
@@ -73,33 +79,32 @@ def test_every_loss_learns_that_a_step_was_taken_and_not_before():
 
     loss = Counting()
     method = Baseline(Encoder("tiny"), [Term("triplet", loss)])
-    _, fresh = method.training_losses(batch())
+    _, keep = taken(method, batch())
     assert loss.steps == 0
-    method.remember(fresh)
+    method.remember(keep)
     assert loss.steps == 1
 
 
 @pytest.mark.parametrize("memory", [None, CrossBatch(size=16), CrossBatch(size=16, mode="joint")])
-def test_batches_without_a_usable_anchor_are_counted_once_they_are_trained_on(memory):
+def test_batches_without_a_usable_anchor_are_counted(memory):
     method = make(memory)
     alike = dataclasses.replace(batch(), classes=torch.zeros(8, dtype=torch.int64))  # no negatives
-    losses, fresh = method.training_losses(alike)
-    assert losses["triplet"].item() == losses["circle"].item() == 0
-    assert method.monitor(fresh) == {"unusable_triplet": 1, "unusable_circle": 1}
-    assert method.unusable.tolist() == [0, 0]
-    method.remember(fresh)
-    assert method.unusable.tolist() == [1, 1]
-    method.remember(method.training_losses(batch())[1])
-    assert method.unusable.tolist() == [1, 1]
-    _, fresh = method.training_losses(alike)  # the memory has negatives for it
-    assert bool(fresh["unusable"].all()) == (memory is None)
+    (phase,) = method.phases(alike)
+    assert phase.losses["triplet"].item() == phase.losses["circle"].item() == 0
+    assert phase.counts == {"unusable_triplet": True, "unusable_circle": True}
+    method.remember(phase.keep)
+    (phase,) = method.phases(batch())
+    assert phase.counts == {"unusable_triplet": False, "unusable_circle": False}
+    method.remember(phase.keep)
+    (phase,) = method.phases(alike)  # the memory has negatives for it
+    assert {bool(count) for count in phase.counts.values()} == {memory is None}
 
 
 def test_separate_memory_adds_the_loss_against_the_queue():
     method = make(CrossBatch(size=16, weight=2.0))
-    assert "triplet_memory" not in method.training_losses(batch(0))[0]
-    method.remember(method.training_losses(batch(0))[1])
-    losses, _ = method.training_losses(batch(1, seed=1))
+    assert "triplet_memory" not in taken(method, batch(0))[0]
+    method.remember(taken(method, batch(0))[1])
+    losses, _ = taken(method, batch(1, seed=1))
     features = method.encoder(batch(1, seed=1).images)[0]
     queue = method.queues["before"].rows(normalize=False)
     expected = Triplet()(Pairs.between(Rows.of(features, batch().classes), queue))
@@ -111,8 +116,8 @@ def test_terms_of_cross_batch_memory_equal_the_paper():
     torch.manual_seed(0)
     method = Baseline(Encoder("tiny"), [Term("contrastive", Contrastive(margin=0.9))], CrossBatch(size=6, weight=3.0))
     remembered = torch.nn.functional.normalize(method.encoder(batch(0).images)[0].detach())[2:]
-    method.remember(method.training_losses(batch(0))[1])
-    losses, _ = method.training_losses(batch(1, seed=1))
+    method.remember(taken(method, batch(0))[1])
+    losses, _ = taken(method, batch(1, seed=1))
     rows = torch.nn.functional.normalize(method.encoder(batch(1, seed=1).images)[0])
     labels = batch().classes.tolist()
 
@@ -134,8 +139,8 @@ def test_terms_of_cross_batch_memory_equal_the_paper():
 
 def test_joint_memory_is_one_loss_over_batch_and_queue():
     method = make(CrossBatch(size=16, mode="joint"))
-    method.remember(method.training_losses(batch(0))[1])
-    losses, _ = method.training_losses(batch(1, seed=1))
+    method.remember(taken(method, batch(0))[1])
+    losses, _ = taken(method, batch(1, seed=1))
     features = method.encoder(batch(1, seed=1).images)[0]
     pairs = Pairs.within(Rows.of(features, batch().classes), method.queues["before"].rows(normalize=False))
     assert "triplet_memory" not in losses
@@ -145,10 +150,10 @@ def test_joint_memory_is_one_loss_over_batch_and_queue():
 def test_nothing_is_kept_or_used_before_the_start_step():
     method = make(CrossBatch(size=16, start_step=2))
     for step in range(4):
-        losses, fresh = method.training_losses(batch(step))
-        assert ("before" in fresh) == (step >= 2)
+        losses, keep = taken(method, batch(step))
+        assert ("before" in keep) == (step >= 2)
         assert ("triplet_memory" in losses) == (step >= 3)  # at step 2 the queue is still empty
-        method.remember(fresh)
+        method.remember(keep)
 
 
 def test_momentum_encoder_follows_slowly_and_fills_the_queue():
@@ -160,13 +165,13 @@ def test_momentum_encoder_follows_slowly_and_fills_the_queue():
     method.remember({})
     for key, first in zip(method.key_encoder.parameters(), start, strict=True):
         assert torch.allclose(key, first + 0.25, atol=1e-6)
-    _, fresh = method.training_losses(batch())
-    assert torch.allclose(fresh["before"], method.key_encoder(batch().images)[0])
+    _, keep = taken(method, batch())
+    assert torch.allclose(keep["before"], method.key_encoder(batch().images)[0])
     assert all(not p.requires_grad for p in method.key_encoder.parameters())
 
 
 def test_negatives_of_other_domains_can_be_left_out():
-    losses = [make(negatives_within_domain=flag).training_losses(batch())[0]["circle"].item() for flag in (False, True)]
+    losses = [taken(make(negatives_within_domain=flag), batch())[0]["circle"].item() for flag in (False, True)]
     assert losses[0] != losses[1]
 
 
