@@ -71,6 +71,15 @@ def embeddings(classes: Tensor, groups: Tensor, centres: Tensor, generator: torc
     return 0.45**0.5 * groups[classes % len(groups)] + 0.3**0.5 * centres[classes] + 0.25**0.5 * own
 
 
+def of_unit_rows(batch: Tensor, classes: Tensor) -> Pairs:
+    """As nearly all of the peer's losses take them."""
+    return Pairs.within(Rows.of(batch, classes).normalized())
+
+
+def of_raw_rows(batch: Tensor, classes: Tensor) -> Pairs:
+    return Pairs.within(Rows.of(batch, classes))
+
+
 def with_itself(batch: Tensor, classes: Tensor) -> Pairs:
     """As the peer's Smooth-AP: an image is among its own matches, and there are as many classes as images in each."""
     rows = Rows.of(batch, classes).normalized()
@@ -83,9 +92,9 @@ def prepare(
     num_anchors: int,
     size: int = 0,
     images: int = 4,
-    pairs: Callable[[Tensor, Tensor], Pairs] | None = None,
+    pairs: Callable[[Tensor, Tensor], Pairs] = of_unit_rows,
 ) -> tuple[Callable[[], Step], Callable[[], Step]]:
-    """size: columns, the batch's included; 0 for the batch alone. images: of each class in the batch. pairs: other than within it."""
+    """size: columns, the batch's included; 0 for the batch alone. images: of each class in the batch. pairs: of the batch."""
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     num_classes = max(size // 5, num_anchors)
@@ -96,7 +105,7 @@ def prepare(
     if not size:
         loss, other = ours(), peer()
         return (
-            partial(step, lambda x: loss(pairs(x, classes)) if pairs else loss(x, classes), batch),
+            partial(step, lambda x: loss(pairs(x, classes)), batch),
             partial(step, lambda x: other(x, classes), batch),
         )
     older = torch.randint(num_classes, (size - num_anchors,), generator=generator)
@@ -239,7 +248,7 @@ CASES = [
     _bench.Case("lifted-generalized-64", "PML", partial(prepare, *GENERALIZED, 64), same, 101),
     _bench.Case("infonce-64", "PML", partial(prepare, InfoNCE, losses.NTXentLoss, 64), same, 101),
     _bench.Case("supcon-64", "PML", partial(prepare, SupCon, losses.SupConLoss, 64), same, 101),
-    _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2), same, 101),
+    _bench.Case("npair-64", "PML", partial(prepare, *NPAIR, 64, 0, 2, of_raw_rows), same, 101),
     _bench.Case("fast-ap-64", "PML", partial(prepare, FastAP, losses.FastAPLoss, 64), same, 101),
     _bench.Case("smooth-ap-64", "PML", partial(prepare, *SMOOTH_AP, 64, 0, 8, with_itself), same, 101),
     *[_bench.Case(name, "PML", partial(prepare_classes, *losses), same, 31) for name, losses in CLASS_LOSSES.items()],

@@ -69,12 +69,11 @@ class Rows:
             )
         return dataclasses.replace(self, embeddings=F.normalize(self.embeddings), unit=True)
 
-    @torch.no_grad()
     def expect_unit(self) -> None:
         """Raises ValueError for a length other than 1, or 0 as that of a row of zeros; free where it is known to be 1."""
         if self.unit:
             return
-        lengths = torch.linalg.vector_norm(wide(self.embeddings), dim=1)
+        lengths = torch.linalg.vector_norm(wide(self.embeddings.detach()), dim=1)
         wrong = lengths[((lengths - 1).abs() > 0.01) & (lengths > 0)]  # half precision is off by half of this
         if len(wrong):
             raise ValueError(
