@@ -61,7 +61,7 @@ def prepare(
         return peer.neck(peer.pool(peer.backbone(normalised)))
 
     return (
-        trained_by(ours, head, classes, lambda: ours(as_loaded)[1]),
+        trained_by(ours, head, classes, lambda: ours(as_loaded)["after"]),
         trained_by(peer, peer_head, classes, peer_forward),
     )
 

@@ -80,10 +80,12 @@ def defaults() -> CfgNode:
 
     c.MODEL = CfgNode()
     c.MODEL.BACKBONE = CfgNode()
-    c.MODEL.BACKBONE.NAME = "mobilenetv2_100"  # `tiny`, or any name timm knows
-    c.MODEL.BACKBONE.WEIGHTS = "none"  # none | a local file | timm (its hub, needs a network)
+    c.MODEL.BACKBONE.NAME = "mobilenetv2_100"  # `tiny`, or timm's name, such as resnet18.a1_in1k
+    c.MODEL.BACKBONE.WEIGHTS = "none"  # none | a local file | timm or timm:<tag> (its hub, needs a network)
+    c.MODEL.BACKBONE.MEAN = []  # of pixels, RGB in 0..1; empty: what belongs to the weights (none: ImageNet's)
+    c.MODEL.BACKBONE.STD = []  # their deviation, the same
     c.MODEL.BACKBONE.LAST_STRIDE = 2  # 1: twice as large a feature map, as strong re-ID baselines use
-    c.MODEL.POOLING = "avg"  # avg | max | avg+max | gem | strips4 (horizontal strips, any number)
+    c.MODEL.POOLING = "avg"  # avg | max | avg+max | gem | strips4 (horizontal strips, any number); of tokens avg | cls
     c.MODEL.DIM = 0  # embedding size by a linear layer; 0: the backbone's own
     c.MODEL.NECK = True  # batch normalisation between feature and embedding
     c.MODEL.INSTANCE_NORM = False  # normalise each picture by its own mean and deviation

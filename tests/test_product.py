@@ -10,7 +10,6 @@ from reid import config, optim, trainer
 from reid.builder import objects, registry
 from reid.data import sources
 from reid.data.loader import image_batches
-from reid.losses import FEATURES
 from reid.step import Step, Taken, phases
 
 WORLD = [
@@ -115,6 +114,4 @@ def begin(method, sampler, pictures):
 
 @torch.no_grad()
 def look(method, pictures, feature):
-    return (
-        method.encode_query(pictures) if feature == "embedding" else method.encoder(pictures)[FEATURES.index(feature)]
-    )
+    return method.encode_query(pictures) if feature == "embedding" else method.encoder(pictures)[feature]

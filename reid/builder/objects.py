@@ -27,6 +27,7 @@ from reid.losses import PairLoss, Term
 from reid.memory import CrossBatch
 from reid.methods import Method
 from reid.models.encoder import Encoder
+from reid.models.pixels import Pixels
 
 LOG_WORDS = ("step", "epoch", "loss", "lr", "grad_norm")  # columns of metrics.jsonl beside the losses
 
@@ -126,10 +127,13 @@ def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
     )
 
 
-def encoder(cfg: CfgNode, *, weights: str | None = None) -> Encoder:
-    """The encoder of MODEL; `weights` stands in for MODEL.BACKBONE.WEIGHTS (a checkpoint brings its own)."""
+def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None = None) -> Encoder:
+    """The encoder of MODEL, with the further `features` that a method wants; `weights` stands in for
+    MODEL.BACKBONE.WEIGHTS (a checkpoint brings its own)."""
+    name = cfg.MODEL.BACKBONE.NAME
+    backbone: Any = find("models/backbones", name) if plugins.is_one(name) else name
     return Encoder(
-        backbone=cfg.MODEL.BACKBONE.NAME,
+        backbone=backbone,
         weights=cfg.MODEL.BACKBONE.WEIGHTS if weights is None else weights,
         last_stride=cfg.MODEL.BACKBONE.LAST_STRIDE,
         pooling=cfg.MODEL.POOLING,
@@ -138,7 +142,22 @@ def encoder(cfg: CfgNode, *, weights: str | None = None) -> Encoder:
         instance_norm=cfg.MODEL.INSTANCE_NORM,
         freeze_bn=cfg.MODEL.FREEZE_BN,
         mirror=cfg.TEST.FLIP,
+        mean=cfg.MODEL.BACKBONE.MEAN,
+        std=cfg.MODEL.BACKBONE.STD,
+        features=features,
     )
+
+
+def check_pixels(cfg: CfgNode, built: Method) -> None:
+    """Raises ValueError where MODEL.BACKBONE.MEAN or STD is set to other than what a checkpoint's encoder was made with."""
+    made: Any = built.encoder
+    asked = (cfg.MODEL.BACKBONE.MEAN, cfg.MODEL.BACKBONE.STD)
+    wanted = Pixels(*(tuple(values) or own for values, own in zip(asked, made.pixels, strict=True)))
+    if Pixels.of(**wanted.check().tensors()) != made.pixels:
+        raise ValueError(
+            f"MODEL.BACKBONE.MEAN and STD ask for pixels by {wanted}, and the checkpoint was trained by {made.pixels}; "
+            "leave them out"
+        )
 
 
 def losses(cfg: CfgNode, *, num_classes: int, dim: int) -> list[Term]:
@@ -175,13 +194,14 @@ def method(
     weights: str | None = None,
 ) -> Method:
     """The method with its encoder, losses and memories, on the CPU; `classes` (N,) where it is to be trained."""
-    made = encoder(cfg, weights=weights)
+    kind: Any = find("methods", cfg.METHOD.NAME)
+    made = encoder(cfg, features=kind.features, weights=weights)
     memory = None
     if cfg.MEMORY.SIZE:
         memory = CrossBatch(**{key.lower(): value for key, value in cfg.MEMORY.items()})
         if memory.size > num_samples:
             runtime.log.warning("MEMORY.SIZE %d is more than the %d training samples", memory.size, num_samples)
-    taken = inspect.signature(find("methods", cfg.METHOD.NAME)).parameters
+    taken = inspect.signature(kind).parameters
     for key, given in (("losses", cfg.LOSSES), ("memory", memory)):
         if given and key not in taken:
             raise ValueError(

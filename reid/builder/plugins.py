@@ -18,8 +18,8 @@ log = logging.getLogger("reid")
 
 
 def is_one(name: str) -> bool:
-    """Whether a NAME leads out of reid/."""
-    return ":" in name
+    """Whether a NAME leads out of reid/; `timm:` before one of timm's networks does not."""
+    return ":" in name and not name.startswith("timm:")
 
 
 def label(name: str) -> str:

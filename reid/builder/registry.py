@@ -43,6 +43,7 @@ FOLDERS = {
     ),
     "data/samplers": Folder(("Sampler",), frozenset({"classes", "domains", "camids", "batch_size", "seed"})),
     "data/augment": Folder(("Augmentation",), frozenset({"size"})),
+    "models/backbones": Folder(("Backbone",), frozenset()),
     "data/datasets": Folder((), frozenset({"root", "check_counts"})),
 }
 # Where a config has entries of them: one, or a list.
@@ -51,6 +52,7 @@ ENTRIES = {
     "SAMPLER": "data/samplers",
     "LOSSES": "losses",
     "INPUT.AUGMENT": "data/augment",
+    "MODEL.BACKBONE": "models/backbones",
     "DATASETS.SOURCES": "data/datasets",
     "DATASETS.TARGETS": "data/datasets",
 }

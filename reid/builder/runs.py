@@ -18,7 +18,6 @@ from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol, report
 from reid.evaluation.embed import embed
 from reid.evaluation.evaluate import check_method, evaluate
-from reid.losses import FEATURES
 from reid.methods import Method
 
 Rows = list[dict[str, Any]]
@@ -141,6 +140,7 @@ def score(
         num_classes = sum(len(pids) for pids in content["label_map"].values())
         method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
         checkpoint.load_state(method, content["model"], weights or "")
+        objects.check_pixels(cfg, method)
         folder, notes = Path(weights or "").parent, content["notes"]
     _check_pictures([], targets)
     run = runtime.RunFolder(folder / "test" if output is None else output)
@@ -325,11 +325,7 @@ def _embed(
         samples = [samples[i] for i in indices]
     training = method.training
     method.eval()
-    encode = (
-        method.encode_query
-        if feature == "embedding"
-        else lambda images: method.encoder(images)[FEATURES.index(feature)]
-    )
+    encode = method.encode_query if feature == "embedding" else lambda images: method.encoder(images)[feature]
     try:
         return embed(
             encode,

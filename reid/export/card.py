@@ -17,15 +17,19 @@ Card = dict[str, Any]
 
 
 def describe_input(input_kind: str, instance_norm: bool, mean: list[float], std: list[float]) -> Card:
-    """What stands between a picture's bytes and the graph: `scale`, `mean` and `std` are the caller's to apply."""
+    """What stands between a picture's bytes and the network. `normalise`: `scale`, `mean` and `std` that are the caller's
+    to apply. `inside`: mean and deviation, of values in 0..1, that the graph applies itself."""
     if input_kind == "uint8":
-        return {"type": "uint8", "values": "0..255, as decoded; everything else happens inside", "normalise": None}
+        inside = None if instance_norm else {"mean": mean, "std": std}
+        values = "0..255, as decoded; everything else happens inside"
+        return {"type": "uint8", "values": values, "normalise": None, "inside": inside}
     if instance_norm:
         values = "0..1: bytes / 255 and nothing more; each picture is normalised by itself inside"
         mean, std = [0.0] * 3, [1.0] * 3
     else:
         values = "(bytes / 255 - mean) / std, a channel each"
-    return {"type": "float32", "values": values, "normalise": {"scale": 255, "mean": mean, "std": std}}
+    normalise = {"scale": 255, "mean": mean, "std": std}
+    return {"type": "float32", "values": values, "normalise": normalise, "inside": None}
 
 
 def sha256(path: Path) -> str:
@@ -72,10 +76,9 @@ def markdown(card: Card) -> str:
         f"- input `{inputs['name']}`: {inputs['type']} (batch, 3, {height}, {width}), {inputs['channels']}, {inputs['values']}",
         f"- resize: {inputs['interpolation']}, height {height} and width {width}" + _cropped(inputs["crop"]),
     ]
-    if inputs["normalise"]:
-        lines.append(
-            f"- mean {_row(inputs['normalise']['mean'])}, std {_row(inputs['normalise']['std'])}, of values in 0..1"
-        )
+    for pixels, where in ((inputs["normalise"], ""), (inputs["inside"], "applied inside: ")):
+        if pixels:
+            lines.append(f"- {where}mean {_row(pixels['mean'])}, std {_row(pixels['std'])}, of values in 0..1")
     length = "unit length, so the score is the cosine" if outputs["unit_length"] else "any length"
     lines.append(f"- output `{outputs['name']}`: float32 (batch, {outputs['dim']}), {length}")
     lines.append(f"- score of two pictures: the {outputs['score']} of their vectors{_sides(card['asymmetric'])}")

@@ -102,8 +102,7 @@ def _vectors(method: Method, side: str, pictures: Tensor) -> np.ndarray:
 def _card(method: Method, input_kind: str, pictures: Tensor, vectors: np.ndarray, about: Card) -> Card:
     encoder = method.encoder
     assert isinstance(encoder, Encoder), f"methods encode with an Encoder, not a {type(encoder).__name__}"
-    # The shortest decimals that are these float32: 0.485, not 0.48500001430511475.
-    mean, std = ([float(str(value)) for value in values.flatten().numpy()] for values in (encoder.mean, encoder.std))
+    mean, std = map(list, encoder.pixels)
     return {
         "format": cards.FORMAT,
         "version": cards.VERSION,

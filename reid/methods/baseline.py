@@ -75,7 +75,7 @@ class Baseline(Method):
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
         """One; its counts are, of each pair loss, the batches without an anchor it can use, in which it was 0."""
-        features = dict(zip(FEATURES, self.encoder(batch.images), strict=True))
+        features = self.encoder(batch.images)
         losses: dict[str, Tensor] = {}
         counts: dict[str, Tensor] = {}
         for term in self.terms:
@@ -119,7 +119,7 @@ class Baseline(Method):
         return plan
 
     def encode_query(self, images: Tensor) -> Tensor:
-        embedding = self.encoder(images)[1]
+        embedding = self.encoder(images)["after"]
         if self.metric == "cosine":
             return F.normalize(embedding)
         # -|q - g|^2 / 2 = q.g - |q|^2 / 2 - |g|^2 / 2, so two columns a side make it an inner product.
@@ -166,7 +166,7 @@ class Baseline(Method):
             return {}
         if self.key_encoder is not None:
             with torch.no_grad():
-                features = dict(zip(FEATURES, self.key_encoder(batch.images), strict=True))
+                features = self.key_encoder(batch.images)
         kept = {name: features[name].detach() for name in self.queues}
         return {**kept, "classes": batch.classes, "domains": batch.domains, "indices": batch.indices}
 

@@ -144,7 +144,7 @@ class DIMN(Method):
             raise ValueError(
                 "dimn: found a batch that is not of pairs; expected those of SAMPLER episode, side by side"
             )
-        embeddings = self.encoder(batch.images)[1]  # (2P, D)
+        embeddings = self.encoder(batch.images)["after"]  # (2P, D)
         losses = {"identity": self.classifier(embeddings, batch.classes)} if self.classifier else {}
         with torch.autocast(embeddings.device.type, enabled=False):  # the bank's own precision
             mapped = self._mapped(embeddings.detach() if self.stop_gradient else embeddings)
@@ -206,10 +206,10 @@ class DIMN(Method):
             self.bank.update(keep["rows"], keep["classes"])
 
     def encode_query(self, images: Tensor) -> Tensor:
-        return self._scored(self.encoder(images)[1])
+        return self._scored(self.encoder(images)["after"])
 
     def encode_gallery(self, images: Tensor) -> Tensor:
-        embeddings = self.encoder(images)[1]
+        embeddings = self.encoder(images)["after"]
         return self._scored(self.mapping(embeddings).float() if self.asymmetric else embeddings)
 
     def _scored(self, vectors: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class ECN(Method):
         self.exemplars.update(keep["embeddings"], keep["indices"])
 
     def encode_query(self, images: Tensor) -> Tensor:
-        return F.normalize(self.encoder(images)[1])
+        return F.normalize(self.encoder(images)["after"])
 
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"name": "encoder", "params": [p for p in self.encoder.parameters() if p.requires_grad]}]

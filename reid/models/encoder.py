@@ -10,16 +10,18 @@ from torch import Tensor, nn
 
 from reid.models import backbones
 from reid.models import pooling as poolings
+from reid.models.backbones import Backbone
+from reid.models.pixels import Pixels
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+FURTHER = ("map", "tokens", "parts")
 
 
 class Encoder(nn.Module):
     """Normalisation, backbone, pooling, and the neck that strong re-id baselines put before the classifier.
 
     Args:    backbone, weights, last_stride: see `reid.models.backbones.build`.
-             pooling: `avg`, `max`, `avg+max`, `gem`, or `strips4`: the average of each of 4 horizontal strips, concatenated.
+             pooling: of a map `avg`, `max`, `avg+max`, `gem`, or `strips4`: the average of each of 4 horizontal strips,
+             concatenated. Of tokens `avg`, over those of patches, or `cls`, the class token.
              dim: size of the embedding, by a linear map before the neck; 0 keeps the pooled feature's size.
              neck: BatchNorm without a learned shift, so that the embedding lies about the origin.
              instance_norm: normalise each channel of each picture by its own mean and deviation instead of by `mean`
@@ -29,7 +31,10 @@ class Encoder(nn.Module):
              are averaged before the neck and before any normalisation, so that no view counts more than the other.
              freeze_bn: the backbone's BatchNorm layers keep their running statistics while training (the recipes of
              retrieval, whose batches hold few classes). Their weights still learn.
-             mean, std: RGB in 0..1, as the weights expect them.
+             mean, std: of pixels, RGB in 0..1. Empty: those that belong to the weights; from scratch ImageNet's.
+             features: which of `map`, `tokens` and `parts` are given besides.
+    Raises:  ValueError for an option out of its range, for a pooling or a feature that the backbone does not have, and
+             whatever `reid.models.backbones.build` raises.
     Source:  neck: Luo et al. 2019 (bag of tricks), section 3.6. strips: Sun et al. 2018 (PCB), with one classifier over
              all strips in place of one a strip.
     """
@@ -39,7 +44,7 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
-        backbone: str = "mobilenetv2_100",
+        backbone: str | type[Backbone] = "mobilenetv2_100",
         weights: str | Path = "none",
         last_stride: int = 2,
         pooling: str = "avg",
@@ -48,15 +53,18 @@ class Encoder(nn.Module):
         instance_norm: bool = False,
         freeze_bn: bool = False,
         mirror: bool = False,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        features: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if dim < 0:
             raise ValueError(f"dim: found {dim}, expected a size, or 0 for the pooled feature's own")
-        self.pool = poolings.build(pooling)
-        self.backbone = backbones.build(backbone, weights=weights, last_stride=last_stride)
-        num_pooled = int(self.backbone.num_features) * self.pool.num_parts  # type: ignore[arg-type]
+        made = backbones.build(backbone, weights=weights, last_stride=last_stride)
+        # In this order: the gradient's norm is summed in it.
+        self.pool = poolings.build(pooling, made.num_prefix_tokens if made.gives_tokens else None)
+        self.backbone = made
+        num_pooled = made.num_features * self.pool.num_parts
         self.dim = dim or num_pooled
         self.reduce = nn.Linear(num_pooled, dim, bias=False) if dim else nn.Identity()
         self.neck = nn.BatchNorm1d(self.dim) if neck else nn.Identity()
@@ -65,26 +73,53 @@ class Encoder(nn.Module):
         self.instance_norm = instance_norm
         self.freeze_bn = freeze_bn
         self.mirror = mirror
+        self.features = tuple(features)
+        self._check_features()
+        own = made.pixels
         # In the state, so that a checkpoint scores the same whatever the defaults are by then.
-        self.register_buffer("mean", _per_channel(mean))
-        self.register_buffer("std", _per_channel(std))
-        parts = [backbone, f"weights {weights}", f"last stride {last_stride}", f"{pooling} pooling"]
+        for name, values in Pixels(tuple(mean) or own.mean, tuple(std) or own.std).check().tensors().items():
+            self.register_buffer(name, values)
+        shown = backbone if isinstance(backbone, str) else backbone.__qualname__
+        parts = [shown, f"weights {weights}", f"last stride {last_stride}", f"{pooling} pooling"]
         parts += ["instance norm"] * instance_norm + ["frozen BatchNorm"] * freeze_bn + ["no neck"] * (not neck)
         self._recipe = ", ".join(parts)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, 3, H, W), uint8 or float in 0..1, RGB, in either memory format -> two (B, dim) float32, also under
-        autocast: the feature before the neck and the one after it. The same tensor without a neck.
+    @property
+    def pixels(self) -> Pixels:
+        """The mean and deviation that pictures are normalised by; with `instance_norm` they are not used."""
+        return Pixels.of(self.mean, self.std)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """images (B, 3, H, W), uint8 or float in 0..1, RGB, in either memory format -> features by name, all float32,
+        also under autocast.
+
+        `before` and `after` the neck, (B, dim) each; the same tensor without a neck. As far as the encoder was made to
+        give them: `map`, the backbone's (B, C, h, w), or `tokens`, its (B, T, C) with the prefix; `parts` (B, P, C), the
+        vectors that pooling concatenates, P is 1 for all but strips. With `mirror` only `before`, and so `after`, is of
+        both views: `map`, `tokens` and `parts` are of the picture as it is, for places in a mirror image are others.
         """
         images = self.normalise(images)
-        before = self._features(images)
+        before, further = self._features(images)
         if self.mirror and not self.training:
-            before = (before + self._features(images.flip(-1))) / 2
-        return before, self.neck(before)
+            before = (before + self._features(images.flip(-1))[0]) / 2
+        return {"before": before, "after": self.neck(before), **further}
 
-    def _features(self, images: Tensor) -> Tensor:
-        maps = self.backbone(images)  # (B, C, h, w)
-        return self.reduce(self.pool(maps)).float()
+    def _features(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The feature before the neck, and what was asked for besides."""
+        given = self.backbone(images)  # (B, C, h, w) or (B, T, C)
+        pooled = self.pool(given)  # (B, P * C)
+        further = {}
+        for name in self.features:
+            further[name] = (pooled.unflatten(1, (self.pool.num_parts, -1)) if name == "parts" else given).float()
+        return self.reduce(pooled).float(), further
+
+    def _check_features(self) -> None:
+        kind = "tokens" if self.backbone.gives_tokens else "map"
+        for name in self.features:
+            if name not in FURTHER:
+                raise ValueError(f"features: no {name}; there are {', '.join(FURTHER)}")
+            if name not in (kind, "parts"):
+                raise ValueError(f"features: found {name}, expected {kind} or parts, which this backbone gives")
 
     def normalise(self, images: Tensor) -> Tensor:
         """images as in `forward` -> float32 (B, 3, H, W) as the backbone takes them."""
@@ -112,12 +147,7 @@ class Encoder(nn.Module):
     def describe(self) -> str:
         """One line for the log."""
         num_parameters = sum(parameter.numel() for parameter in self.parameters())
-        return f"<encoder {self._recipe}, {self.dim}-d, {num_parameters / 1e6:.2f}M parameters>"
+        pixels = "" if self.instance_norm else f"pixels by {self.pixels}, "
+        return f"<encoder {self._recipe}, {pixels}{self.dim}-d, {num_parameters / 1e6:.2f}M parameters>"
 
     __repr__ = describe
-
-
-def _per_channel(values: Sequence[float]) -> Tensor:
-    if len(values) != 3:
-        raise ValueError(f"encoder: found {list(values)} for mean or std, expected one number a channel (RGB)")
-    return torch.tensor(values, dtype=torch.float32)[:, None, None]  # (3, 1, 1)

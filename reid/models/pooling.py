@@ -1,4 +1,4 @@
-"""Poolings: a feature map (B, C, h, w) of any float dtype to (B, C * num_parts) float32."""
+"""Poolings: a feature map (B, C, h, w), or tokens (B, T, C), of any float dtype to (B, num_parts * C) float32."""
 
 from __future__ import annotations
 
@@ -64,8 +64,34 @@ class Strips(Pool):
         return strips.squeeze(3).transpose(1, 2).flatten(1)  # (B, parts * C)
 
 
-def build(name: str) -> Pool:
-    """`avg`, `max`, `avg+max`, `gem`, or `strips` with a number of 1 or more, such as `strips4`."""
+class ClassToken(Pool):
+    """The first token of the prefix."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens[:, 0].float()
+
+
+class TokenAverage(Pool):
+    """The average of the patches' tokens, which come after the prefix."""
+
+    def __init__(self, num_prefix_tokens: int) -> None:
+        super().__init__()
+        self.num_prefix_tokens = num_prefix_tokens
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens[:, self.num_prefix_tokens :].mean(dim=1, dtype=torch.float32)
+
+
+def build(name: str, num_prefix_tokens: int | None = None) -> Pool:
+    """Of maps `avg`, `max`, `avg+max`, `gem`, or `strips` with a number of 1 or more, such as `strips4`; of tokens,
+    where `num_prefix_tokens` is given, `avg` or `cls`."""
+    if num_prefix_tokens is not None:
+        if name == "avg":
+            return TokenAverage(num_prefix_tokens)
+        if name == "cls" and num_prefix_tokens:
+            return ClassToken()
+        known = "avg or cls" if num_prefix_tokens else "avg: there is no class token"
+        raise ValueError(f"pooling: found {name!r} for a backbone that gives tokens, expected {known}")
     simple: dict[str, type[Pool]] = {"avg": Average, "max": Max, "avg+max": AverageMax, "gem": GeM}
     if name in simple:
         return simple[name]()

@@ -1,4 +1,4 @@
-"""Weights of a backbone from a file or from timm's hub. The only reader of files that others may have made.
+"""Weights of a backbone from a file. The only reader of files that others may have made.
 
 Files are read without unpickling anything but tensors and plain containers, whole or not at all: a backbone is never
 partly loaded, and never left at its random start when weights were asked for.
@@ -10,10 +10,11 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from reid.models.pixels import Pixels
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +24,19 @@ BACKBONES = ("encoder.backbone.", "backbone.")  # a method of ours; an encoder o
 CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 
-def load(backbone: nn.Module, path: Path, name: str) -> None:
-    """Loads a .pth, .pt or .safetensors file into a backbone, all of it or nothing.
+def load(backbone: nn.Module, path: Path, name: str, usual: Pixels) -> Pixels:
+    """Loads a .pth, .pt or .safetensors file into a backbone, all of it or nothing; returns what its pixels must be.
 
     Key names may be timm's, torchvision's (ResNet has the same, MobileNetV2's are translated), or those of a checkpoint
     or an encoder of this project. Classifiers and whatever surrounds the backbone are left out, which the log says.
+    The mean and deviation of pixels are the file's own where it is ours, else `usual`, those of the backbone's name.
 
     Raises:  FileNotFoundError; ValueError for a file that is damaged or holds more than tensors, and for missing,
              unexpected or misshapen tensors, each named.
     """
     own = backbone.state_dict()
-    state, left_out = _of_backbone(read(path), own)
+    content = read(path)
+    state, left_out = _of_backbone(content, own)
     # Files from before PyTorch 0.4.1 lack these counters, and with a fixed momentum BatchNorm does not use them.
     state |= {key: own[key] for key in own.keys() - state.keys() if key.endswith("num_batches_tracked")}
     problems = [f"unexpected {key}" for key in state if key not in own]
@@ -49,7 +52,13 @@ def load(backbone: nn.Module, path: Path, name: str) -> None:
             f"weights {path}: do not fit backbone {name}: {_some(problems)}. Use the backbone they were made with"
         )
     backbone.load_state_dict(state)
-    log.info("weights %s: %d tensors into %s; left out: %s", path, len(state), name, _some(left_out) or "nothing")
+    told = _pixels(content)
+    pixels, source = (told, "as the file says") if told else (usual, f"as is usual for {name}")
+    left = _some(left_out) or "nothing"
+    log.info(
+        "weights %s: %d tensors into %s; left out: %s; pixels by %s, %s", path, len(state), name, left, pixels, source
+    )
+    return pixels
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -88,30 +97,6 @@ def read(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def from_hub(name: str, tag: str) -> nn.Module:
-    """A timm network with timm's own weights: the tag's, or timm's first choice where the tag is empty.
-
-    Raises:  ValueError where timm has no such weights, ConnectionError where they cannot be fetched.
-    """
-    tags = [known.partition(".")[2] for known in timm.list_pretrained() if known.partition(".")[0] == name]
-    if not tags or (tag and tag not in tags):
-        raise ValueError(
-            f"weights timm:{tag}: found no such weights for {name}; timm has {', '.join(tags) or 'none'} for it. "
-            "Use one of these, none, or a file"
-        )
-    full_name = f"{name}.{tag}" if tag else name
-    try:
-        backbone = timm.create_model(full_name, pretrained=True, num_classes=0, global_pool="")
-    except Exception as error:  # the hub's clients raise errors of many families; each of them stops the run here
-        raise ConnectionError(
-            f"weights timm: tried to fetch {full_name} from timm's hub and could not "
-            f"({type(error).__name__}: {_first_line(error)}). Without a network, fetch the file elsewhere and give its "
-            "path as the weights, or give none to start from scratch"
-        ) from error
-    log.info("weights timm: %s", full_name)
-    return backbone
-
-
 def _of_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The backbone's part of a state under timm's names, and the names of what was left out."""
     for prefix in BACKBONES:
@@ -127,6 +112,15 @@ def _of_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict
         inside = {names.get(parts[key][0], parts[key][0]) + "." + parts[key][2]: inside[key] for key in inside}
     classifier = [key for key in inside if key not in own and key.partition(".")[0] in CLASSIFIERS]
     return {key: tensor for key, tensor in inside.items() if key not in classifier}, left_out + classifier
+
+
+def _pixels(content: dict[str, Tensor]) -> Pixels | None:
+    """What a checkpoint or an encoder of ours says of pixels; other files say nothing."""
+    for prefix in (prefix.removesuffix("backbone.") for prefix in BACKBONES):
+        mean, std = (content.get(f"{prefix}{name}") for name in Pixels._fields)
+        if mean is not None and std is not None:
+            return Pixels.of(mean, std).check()
+    return None
 
 
 def torchvision_mobilenetv2() -> dict[str, str]:

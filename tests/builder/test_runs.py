@@ -315,6 +315,7 @@ def test_resuming_over_other_sources_shows_the_difference(cfg, tmp_path, tiny_wo
         (["SOLVER.SCHEDULE", "poly"], "no poly; there are step, cosine, constant"),
         (["MODEL.BACKBONE.NAME", "mobilnetv2_100"], "mobilenetv2_100"),
         (["MODEL.BACKBONE.WEIGHTS", "nowhere.pth"], "nowhere.pth"),
+        (["MODEL.BACKBONE.MEAN", "[0.5]"], r"found mean \[0.5\], expected one number a channel"),
         (["METHOD", "{NAME: baseline, METRIK: cosine}"], r"no option METRIK; did you mean METRIC\?"),
     ],
 )
@@ -348,6 +349,21 @@ def test_checkpoint_of_another_model_is_refused_by_name(cfg, tmp_path):
     runs.train(cfg("SOLVER.MAX_STEPS", "2"))
     with pytest.raises(ValueError, match=r"does not fit this config's model: .*neck"):
         runs.score(cfg("MODEL.NECK", "false"), tmp_path / "run" / "model_final.pth")
+
+
+def test_pixels_stay_those_of_the_checkpoint(cfg, tmp_path):
+    ours = ("MODEL.BACKBONE.MEAN", "[0.5, 0.4, 0.3]", "MODEL.INSTANCE_NORM", "false", "SOLVER.MAX_STEPS", "2")
+    rows = runs.train(cfg(*ours))
+    weights = tmp_path / "run" / "model_final.pth"
+    assert checkpoint.load(weights)["model"]["encoder.mean"].flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])
+    assert "pixels by mean 0.5 0.4 0.3, std 0.229 0.224 0.225" in (tmp_path / "run" / "log.txt").read_text()
+    plain = cfg(*ours[2:])  # which leaves them to the weights
+    for again in (runs.score(None, weights), runs.score(cfg(*ours), weights), runs.score(plain, weights)):
+        assert [row["mAP"] for row in again] == [row["mAP"] for row in rows]
+    with pytest.raises(
+        ValueError, match=r"ask for pixels by mean 0.5 0.5 0.5, .* trained by mean 0.5 0.4 0.3, .*leave"
+    ):
+        runs.score(None, weights, ["MODEL.BACKBONE.MEAN", "[0.5, 0.5, 0.5]"])
 
 
 def test_full_disk_keeps_the_checkpoint_before(cfg, tmp_path, monkeypatch):

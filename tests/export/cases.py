@@ -35,7 +35,12 @@ CASES = {
     ),
     "dimn": ({"METHOD": "{NAME: dimn}", "SAMPLER": "{NAME: episode}", "LOSSES": "[]", "MEMORY.SIZE": "0"}, {}),
     "mobilenet": (
-        {"MODEL.BACKBONE.NAME": "mobilenetv2_100", "INPUT.SIZE": "[64, 32]", "SOLVER.MAX_STEPS": "2"},
+        {
+            "MODEL.BACKBONE.NAME": "mobilenetv2_100",
+            "MODEL.BACKBONE.MEAN": "[0.5, 0.4, 0.3]",
+            "INPUT.SIZE": "[64, 32]",
+            "SOLVER.MAX_STEPS": "2",
+        },
         {"input_kind": "uint8"},
     ),
 }

@@ -133,6 +133,7 @@ def test_card_says_what_a_user_of_the_vectors_must_know(made, tiny_world):
 def test_card_of_an_instance_normalised_pair(made):
     card = json.loads((made("pair") / "export" / "card.json").read_text())
     assert card["input"]["normalise"] == {"scale": 255, "mean": [0, 0, 0], "std": [1, 1, 1]}
+    assert card["input"]["inside"] is None
     assert "nothing more; each picture is normalised by itself inside" in card["input"]["values"]
     assert [(g["side"], *g["files"]) for g in card["graphs"]] == [("query", "query.onnx"), ("gallery", "gallery.onnx")]
     assert (card["output"]["unit_length"], card["output"]["flip"], card["asymmetric"]) == (False, True, True)
@@ -147,6 +148,9 @@ def test_input_travels_inside_the_onnx_file(made):
     )
     inside = json.loads(session.get_modelmeta().custom_metadata_map["reid.input"])
     assert (inside["type"], inside["channels"], inside["normalise"]) == ("uint8", "RGB", None)
+    assert inside["inside"] == {"mean": [0.5, 0.4, 0.3], "std": [0.229, 0.224, 0.225]}  # the run's own mean
+    page = (made("mobilenet") / "export" / "card.md").read_text()
+    assert "- applied inside: mean 0.5, 0.4, 0.3, std 0.229, 0.224, 0.225, of values in 0..1" in page
 
 
 def test_terms_of_a_source_need_no_pictures():

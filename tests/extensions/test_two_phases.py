@@ -47,7 +47,7 @@ def test_second_order_gradient_is_that_of_finite_differences():
     step.groups["gates"]["clip"] = 0
     assert [*go(method, step).losses] == ["base", "meta"]
     with hold_statistics(method.encoder), torch.no_grad():
-        features = method.encoder(batch().images)[1].double()
+        features = method.encoder(batch().images)["after"].double()
     weight, classes = method.classifier.weight.detach().double(), batch().classes
 
     def loss(gates, half):

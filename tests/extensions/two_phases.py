@@ -37,11 +37,11 @@ class TwoPhases(Method):
         return features * (1 + gates.tanh())
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
-        embeddings = self.encoder(batch.images)[1]
+        embeddings = self.encoder(batch.images)["after"]
         base = self.classifier(self.gated(embeddings, self.gates), batch.classes)
         yield Phase({"base": base}, learns=["encoder", "classifier"], keep={"rows": embeddings.detach()})
         with hold_statistics(self.encoder), torch.no_grad():
-            features = self.encoder(batch.images)[1]  # of the encoder that has just learned
+            features = self.encoder(batch.images)["after"]  # of the encoder that has just learned
         one, other = features.tensor_split(2), batch.classes.tensor_split(2)
         inner = self.classifier(self.gated(one[0], self.gates), other[0])
         (gradient,) = self.inner_grad(inner, [self.gates], create_graph=True)
@@ -52,7 +52,7 @@ class TwoPhases(Method):
         self.seen += len(keep["rows"])
 
     def encode_query(self, images: Tensor) -> Tensor:
-        return F.normalize(self.gated(self.encoder(images)[1], self.gates))
+        return F.normalize(self.gated(self.encoder(images)["after"], self.gates))
 
     def param_groups(self) -> list[dict[str, Any]]:
         parts: dict[str, Any] = {"encoder": self.encoder.parameters(), "classifier": self.classifier.parameters()}

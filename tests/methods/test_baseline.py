@@ -105,7 +105,7 @@ def test_separate_memory_adds_the_loss_against_the_queue():
     assert "triplet_memory" not in taken(method, batch(0))[0]
     method.remember(taken(method, batch(0))[1])
     losses, _ = taken(method, batch(1, seed=1))
-    features = method.encoder(batch(1, seed=1).images)[0]
+    features = method.encoder(batch(1, seed=1).images)["before"]
     queue = method.queues["before"].rows(normalize=False)
     expected = Triplet()(Pairs.between(Rows.of(features, batch().classes), queue))
     assert losses["triplet_memory"].item() == pytest.approx(0.5 * 2.0 * expected.item(), rel=1e-5)
@@ -115,10 +115,10 @@ def test_terms_of_cross_batch_memory_equal_the_paper():
     """Contrastive loss: a term of the batch, and one of the batch against what was remembered before it."""
     torch.manual_seed(0)
     method = Baseline(Encoder("tiny"), [Term("contrastive", Contrastive(margin=0.9))], CrossBatch(size=6, weight=3.0))
-    remembered = torch.nn.functional.normalize(method.encoder(batch(0).images)[0].detach())[2:]
+    remembered = torch.nn.functional.normalize(method.encoder(batch(0).images)["before"].detach())[2:]
     method.remember(taken(method, batch(0))[1])
     losses, _ = taken(method, batch(1, seed=1))
-    rows = torch.nn.functional.normalize(method.encoder(batch(1, seed=1).images)[0])
+    rows = torch.nn.functional.normalize(method.encoder(batch(1, seed=1).images)["before"])
     labels = batch().classes.tolist()
 
     def term(refs, ref_labels, *, skip_self):
@@ -141,7 +141,7 @@ def test_joint_memory_is_one_loss_over_batch_and_queue():
     method = make(CrossBatch(size=16, mode="joint"))
     method.remember(taken(method, batch(0))[1])
     losses, _ = taken(method, batch(1, seed=1))
-    features = method.encoder(batch(1, seed=1).images)[0]
+    features = method.encoder(batch(1, seed=1).images)["before"]
     pairs = Pairs.within(Rows.of(features, batch().classes), method.queues["before"].rows(normalize=False))
     assert "triplet_memory" not in losses
     assert losses["triplet"].item() == pytest.approx(0.5 * Triplet()(pairs).item(), rel=1e-5)
@@ -166,7 +166,7 @@ def test_momentum_encoder_follows_slowly_and_fills_the_queue():
     for key, first in zip(method.key_encoder.parameters(), start, strict=True):
         assert torch.allclose(key, first + 0.25, atol=1e-6)
     _, keep = taken(method, batch())
-    assert torch.allclose(keep["before"], method.key_encoder(batch().images)[0])
+    assert torch.allclose(keep["before"], method.key_encoder(batch().images)["before"])
     assert all(not p.requires_grad for p in method.key_encoder.parameters())
 
 
@@ -181,7 +181,7 @@ def test_score_is_the_metric(metric):
     images = batch().images
     with torch.no_grad():
         query, gallery = method.encode_query(images[:3]), method.encode_gallery(images[3:])
-        a, b = method.encoder(images)[1][:3], method.encoder(images)[1][3:]
+        a, b = method.encoder(images)["after"].tensor_split([3])
     scores = query @ gallery.T
     if metric == "cosine":
         expected = torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(b).T

@@ -152,7 +152,7 @@ def test_bank_after_remember_is_the_running_average_of_each_identitys_two_mapped
     before = made.bank.rows.clone()
     one = batch(classes=(0, 2), seed=1)
     with torch.no_grad():
-        mapped = made.mapping(made.encoder(one.images)[1])
+        mapped = made.mapping(made.encoder(one.images)["after"])
     made.remember(made.training_losses(one)[1])
     for c in range(NUM_CLASSES):
         expected = before[c]
@@ -173,7 +173,7 @@ def test_stop_gradient_keeps_the_gallery_picture_from_the_encoder():
         made.training_losses(batch())[0]["matching"].backward()
         found = [p.grad.clone() for p in made.encoder.parameters() if p.grad is not None]
         made.zero_grad()
-        f = made.encoder(images)[1]
+        f = made.encoder(images)["after"]
         theta = made.mapping(f.detach() if stop else f)
         made.matching_losses(f, theta, batch().classes)["matching"].backward()
         expected = [p.grad for p in made.encoder.parameters() if p.grad is not None]
@@ -224,7 +224,7 @@ def test_score_is_of_the_encoded_query_and_the_mapped_gallery(scoring, gallery, 
     made = make(scoring=scoring, gallery=gallery, normalize_mapped=normalize_mapped).eval()
     images = batch().images
     with torch.no_grad():
-        f = made.encoder(images)[1]
+        f = made.encoder(images)["after"]
         side = f if gallery == "encoder" else made.mapping(f)
         scores = made.encode_query(images) @ made.encode_gallery(images).T
     expected = f @ side.T if scoring == "dot" else F.normalize(f) @ F.normalize(side).T

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from reid.models import backbones
+from reid.models.backbones import Backbone
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -81,6 +82,60 @@ def test_tiny_learns_to_tell_pictures_apart():
 def test_unknown_name_is_answered_with_near_ones(name, near):
     with pytest.raises(ValueError, match=rf"no '{name}'.*{near}"):
         backbones.build(name)
+
+
+@pytest.mark.parametrize("name", ["resnet18.a1_in1k", "timm:resnet18", "timm:resnet18.tv_in1k"])
+def test_timms_names_with_a_tag_or_a_prefix_are_that_network(name):
+    torch.manual_seed(0)
+    expected = backbones.build("resnet18").state_dict()
+    torch.manual_seed(0)
+    found = backbones.build(name).state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+class Patches(Backbone):
+    """Tokens of 16x16 patches behind two that stand for none; or, if `axes` is not 3, something nobody knows."""
+
+    num_prefix_tokens = 2
+    axes = 3
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 12, 16, 16)
+        self.prefix = nn.Parameter(torch.randn(2, 12))
+
+    def forward(self, images):
+        patches = self.conv(images).flatten(2).mT
+        tokens = torch.cat([self.prefix.expand(len(images), -1, -1), patches], dim=1)
+        return tokens if self.axes == 3 else tokens.mean(1)
+
+
+def test_a_class_may_give_tokens():
+    backbone = backbones.build(Patches)
+    assert (backbone.gives_tokens, backbone.num_features) == (True, 12)
+    assert not backbones.build("tiny").gives_tokens
+    with pytest.raises(
+        ValueError, match=r"test_backbones:Patches: last_stride 1 needs a feature map, and it gives tokens"
+    ):
+        backbones.build(Patches, last_stride=1)
+
+
+def test_what_is_neither_a_map_nor_tokens_is_refused(monkeypatch):
+    monkeypatch.setattr(Patches, "axes", 2)
+    with pytest.raises(ValueError, match=r"Patches: gives \(1, 12\).*\(1, C, 2w, w\) or tokens \(1, T, C\)$"):
+        backbones.build(Patches)
+    monkeypatch.setattr(Patches, "axes", 3)
+    monkeypatch.setattr(Patches, "num_prefix_tokens", 34)  # of 2 + 8 * 4: no patch would be left
+    with pytest.raises(ValueError, match=r"Patches: gives \(1, 34, 12\)"):
+        backbones.build(Patches)
+
+
+def test_names_are_the_files_of_the_folder():
+    assert "tiny" in backbones.names()
+    assert not [name for name in backbones.names() if name.startswith("_")]
+    for name in backbones.names():
+        assert isinstance(backbones.build(name), Backbone)
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vgg11"])

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from reid.models import pooling
-from reid.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from reid.models.backbones import Backbone
+from reid.models.encoder import Encoder
+from reid.models.pixels import IMAGENET
 
 POOLINGS = ["avg", "max", "avg+max", "gem", "strips4"]
 
@@ -20,15 +22,14 @@ def pictures(count: int = 4, height: int = 64, width: int = 32) -> torch.Tensor:
 def test_uint8_and_float_pictures_give_the_same_embedding(instance_norm):
     encoder = Encoder("tiny", instance_norm=instance_norm).eval()
     images = pictures()
-    for of_bytes, of_floats in zip(encoder(images), encoder(images.double() / 255), strict=True):
-        torch.testing.assert_close(of_bytes, of_floats)
+    torch.testing.assert_close(encoder(images), encoder(images.double() / 255))
 
 
 def test_pictures_are_normalised_by_channel():
     images = pictures(1)
     normalised = Encoder("tiny").normalise(images)
     for channel in range(3):
-        value = (images[0, channel, 5, 7].item() / 255 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+        value = (images[0, channel, 5, 7].item() / 255 - IMAGENET.mean[channel]) / IMAGENET.std[channel]
         assert normalised[0, channel, 5, 7].item() == pytest.approx(value, abs=1e-5)
 
 
@@ -46,7 +47,7 @@ def test_instance_norm_of_a_constant_picture_is_zero(value):
     encoder = Encoder("tiny", instance_norm=True)
     images = torch.full((2, 3, 64, 32), value, dtype=torch.uint8)
     assert encoder.normalise(images).abs().max() < 1e-3
-    before, after = encoder(images)
+    before, after = encoder(images).values()
     after.sum().backward()
     assert before.isfinite().all()
     assert all(p.grad.isfinite().all() for p in encoder.parameters() if p.requires_grad)
@@ -112,7 +113,7 @@ def test_unknown_pooling_is_refused(name):
 def test_gradient_reaches_every_parameter(options):
     torch.manual_seed(0)
     encoder = Encoder(**options)
-    _, after = encoder(pictures())
+    after = encoder(pictures())["after"]
     (after * torch.randn_like(after)).sum().backward()
     without = [
         name for name, p in encoder.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())
@@ -124,11 +125,11 @@ def test_sizes_and_neck():
     assert Encoder("tiny").dim == 128
     assert Encoder("tiny", pooling="strips4").dim == 512
     encoder = Encoder("tiny", pooling="strips4", dim=64)
-    before, after = encoder(pictures())
+    before, after = encoder(pictures()).values()
     assert before.shape == after.shape == (4, encoder.dim) == (4, 64)
     torch.testing.assert_close(after, (before - before.mean(0)) / (before.var(0, correction=0) + 1e-5).sqrt())
     assert [name for name, p in encoder.named_parameters() if not p.requires_grad] == ["neck.bias"]
-    before, after = Encoder("tiny", neck=False)(pictures())
+    before, after = Encoder("tiny", neck=False)(pictures()).values()
     assert after is before
 
 
@@ -136,17 +137,19 @@ def test_sizes_and_neck():
 def test_output_is_float32_under_autocast(pool):
     encoder = Encoder("tiny", pooling=pool, dim=32)
     with torch.autocast("cpu", torch.bfloat16):
-        before, after = encoder(pictures())
+        before, after = encoder(pictures()).values()
     assert before.dtype == after.dtype == torch.float32
 
 
 def test_either_memory_format_gives_the_same_embedding():
     encoder = Encoder("tiny", pooling="strips4").eval()
     images = pictures()
-    expected = encoder(images)[1]
+    expected = encoder(images)["after"]
     encoder = encoder.to(memory_format=torch.channels_last)
     for layout in (torch.contiguous_format, torch.channels_last):
-        torch.testing.assert_close(encoder(images.contiguous(memory_format=layout))[1], expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            encoder(images.contiguous(memory_format=layout))["after"], expected, atol=1e-5, rtol=1e-4
+        )
 
 
 def test_freeze_bn_keeps_the_backbones_statistics_and_not_the_necks():
@@ -165,7 +168,7 @@ def test_the_state_holds_all_that_decides_an_embedding():
     other = Encoder("tiny").eval()
     other.load_state_dict(encoder.state_dict())
     images = pictures()
-    assert torch.equal(encoder(images)[1], other(images)[1])
+    assert torch.equal(encoder(images)["after"], other(images)["after"])
 
 
 def test_the_encoder_can_be_exported_with_a_free_batch_size():
@@ -173,7 +176,7 @@ def test_the_encoder_can_be_exported_with_a_free_batch_size():
     batch = torch.export.Dim("batch", min=1, max=512)
     program = torch.export.export(encoder, (pictures(2),), dynamic_shapes=({0: batch},))
     images = pictures(5)
-    torch.testing.assert_close(program.module()(images)[1], encoder(images)[1])
+    torch.testing.assert_close(program.module()(images)["after"], encoder(images)["after"])
 
 
 @pytest.mark.parametrize(
@@ -220,11 +223,91 @@ def test_mirror_averages_features_of_both_views_while_scoring_only():
     images = torch.randint(256, (4, 3, 64, 32), dtype=torch.uint8)
     plain, mirrored = Encoder("tiny", pooling="strips2"), Encoder("tiny", pooling="strips2", mirror=True)
     mirrored.load_state_dict(plain.state_dict())
-    assert torch.equal(plain(images)[0], mirrored(images)[0])  # in training it makes no difference
+    assert torch.equal(plain(images)["before"], mirrored(images)["before"])  # in training it makes no difference
     plain.eval(), mirrored.eval()
     with torch.no_grad():
-        mean = (plain(images)[0] + plain(images.flip(-1))[0]) / 2
-        before, after = mirrored(images)
+        mean = (plain(images)["before"] + plain(images.flip(-1))["before"]) / 2
+        before, after = mirrored(images).values()
     torch.testing.assert_close(before, mean)
     torch.testing.assert_close(after, mirrored.neck(mean))
-    torch.testing.assert_close(mirrored(images.flip(-1))[1], after)
+    torch.testing.assert_close(mirrored(images.flip(-1))["after"], after)
+
+
+def test_the_map_and_the_parts_are_what_is_pooled():
+    encoder = Encoder("tiny", pooling="strips4", dim=32, features=("parts", "map"), mirror=True).eval()
+    images = pictures()
+    found = encoder(images)
+    assert list(found) == ["before", "after", "parts", "map"]
+    expected = encoder.backbone(encoder.normalise(images))
+    torch.testing.assert_close(found["map"], expected)  # of the picture as it is, also under the flip test
+    for part, rows in enumerate(expected.split(2, dim=2)):  # 8 rows in 4 strips
+        torch.testing.assert_close(found["parts"][:, part], rows.mean((2, 3)))
+    encoder.mirror = False
+    torch.testing.assert_close(encoder(images)["before"], encoder.reduce(found["parts"].flatten(1)))
+    torch.testing.assert_close(found["before"], (encoder(images)["before"] + encoder(images.flip(-1))["before"]) / 2)
+
+
+def test_every_pooling_has_a_part():
+    for pool in POOLINGS:
+        encoder = Encoder("tiny", pooling=pool, features=("parts",))
+        found = encoder(pictures())
+        assert found["parts"].shape == (4, 4 if pool == "strips4" else 1, 128)
+        assert torch.equal(found["parts"].flatten(1), found["before"])
+
+
+def test_further_features_are_float32_under_autocast_and_carry_gradient():
+    encoder = Encoder("tiny", features=("map", "parts"))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder(pictures())
+    assert {feature.dtype for feature in found.values()} == {torch.float32}
+    gradients = torch.autograd.grad(found["map"].sum() + found["parts"].sum(), encoder.backbone.stem[0].weight)
+    assert gradients[0].any()
+
+
+class Tokens(Backbone):
+    """A class token and a register, then one token a cell of 8x8 pixels: its mean colour, and a place for the third axis."""
+
+    num_prefix_tokens = 2
+
+    def __init__(self):
+        super().__init__()
+        self.prefix = nn.Parameter(torch.randn(2, 4))
+
+    def forward(self, images):
+        colours = nn.functional.avg_pool2d(images, 8)
+        cells = torch.cat([colours, colours[:, :1] ** 2], dim=1).flatten(2).mT  # (B, T, 4)
+        return torch.cat([self.prefix.expand(len(images), -1, -1), cells], dim=1)
+
+
+def test_poolings_of_tokens():
+    images = pictures()
+    encoder = Encoder(Tokens, features=("tokens", "parts")).eval()
+    found = encoder(images)
+    assert found["tokens"].shape == (4, 2 + 8 * 4, 4)
+    slow = [sum(found["tokens"][i, t].double() for t in range(2, 34)) / 32 for i in range(4)]
+    torch.testing.assert_close(found["before"].double(), torch.stack(slow))
+    assert torch.equal(found["parts"][:, 0], found["before"])
+    assert encoder.dim == 4
+    of_class = Encoder(Tokens, pooling="cls")
+    assert torch.equal(of_class(images)["before"], of_class.backbone.prefix[:1].expand(4, -1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"features": ["maps"]}, "features: no maps; there are map, tokens, parts"),
+        ({"features": ["map", "tokens"]}, "features: found tokens, expected map or parts, which this backbone gives"),
+        ({"backbone": Tokens, "features": ["map"]}, "features: found map, expected tokens or parts"),
+        ({"backbone": Tokens, "pooling": "gem"}, "'gem' for a backbone that gives tokens, expected avg or cls"),
+        ({"pooling": "cls"}, "pooling: found 'cls', expected avg, max"),
+    ],
+)
+def test_what_a_backbone_does_not_give_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Encoder(**{"backbone": "tiny", **options})
+
+
+def test_there_is_no_class_token_without_a_prefix(monkeypatch):
+    monkeypatch.setattr(Tokens, "num_prefix_tokens", 0)
+    with pytest.raises(ValueError, match=r"found 'cls' .* expected avg: there is no class token"):
+        Encoder(Tokens, pooling="cls")

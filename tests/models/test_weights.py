@@ -200,14 +200,30 @@ def test_the_hub_is_asked_for_the_tag(monkeypatch):
     monkeypatch.setattr(timm, "create_model", online)
     backbones.build("resnet18", weights="timm")
     assert asked == {"name": "resnet18", "pretrained": True, "num_classes": 0, "global_pool": ""}
-    backbones.build("resnet18", weights="timm:a1_in1k")
-    assert asked["name"] == "resnet18.a1_in1k"
+    for name, tag in (("resnet18", ":a1_in1k"), ("resnet18.a1_in1k", ""), ("timm:resnet18.a1_in1k", ":a1_in1k")):
+        asked.clear()
+        backbones.build(name, weights=f"timm{tag}")
+        assert asked["name"] == "resnet18.a1_in1k"
 
 
-@pytest.mark.parametrize(("name", "found"), [("tiny", "timm has none"), ("resnet18", "a1_in1k")])
-def test_an_unknown_tag_is_answered_with_those_there_are(name, found):
-    with pytest.raises(ValueError, match=f"no such weights for {name}.*{found}"):
-        backbones.build(name, weights="timm:nope")
+def test_an_unknown_tag_is_answered_with_those_there_are():
+    with pytest.raises(ValueError, match=r"weights timm:nope: found no such weights for resnet18.*a1_in1k"):
+        backbones.build("resnet18", weights="timm:nope")
+    with pytest.raises(ValueError, match=r"backbone resnet18.nope: found no such weights for resnet18.*a1_in1k"):
+        backbones.build("resnet18.nope")
+
+
+@pytest.mark.parametrize("weights", ["timm", "timm:a1_in1k"])
+def test_the_hub_has_no_weights_of_a_network_that_is_not_timms(weights):
+    with pytest.raises(
+        ValueError, match=f"weights {weights}.*: tiny is none of timm's networks; expected none, or a file"
+    ):
+        backbones.build("tiny", weights=weights)
+
+
+def test_two_tags_that_differ_are_refused():
+    with pytest.raises(ValueError, match=r"timm:tv_in1k: found another tag in the backbone's name resnet18.a1_in1k"):
+        backbones.build("resnet18.a1_in1k", weights="timm:tv_in1k")
 
 
 @torch.no_grad()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reid.models.backbones import Backbone
 
-class Tiny(nn.Module):
+
+class Tiny(Backbone):
     """Six 3x3 convolutions: a stem, a convolution and two residual blocks, each of the first three at half the size.
 
     forward: (B, 3, H, W) -> (B, 128, H/8, W/8); 64x32 pictures are what it is meant for. 0.54M parameters. On two
@@ -18,8 +20,6 @@ class Tiny(nn.Module):
     Source: Pan et al. 2018 (IBN-Net), but with all, not half, of the stem's channels instance-normalised: as fast as
     BatchNorm, where the split and concatenation of the halves cost 7% of a step.
     """
-
-    num_features = 128
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,165 @@
+"""Backbones: one file a family, and the folder is their registry; every other name is asked of timm (`_timm.py`).
+
+Pictures in, a feature map or tokens out. A file makes one class public, a `Backbone`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from reid.models import weights as weight_files
+from reid.models.backbones import _timm
+from reid.models.pixels import IMAGENET
+
+PROBE = (1, 3, 128, 64)  # total stride 32 leaves a map of 4x2, so that halving is still seen on both sides
+
+
+class Backbone(nn.Module):
+    """What a file of this folder makes public, and what a class from elsewhere must be.
+
+    forward: (B, 3, H, W) float32, normalised by `pixels` -> a feature map (B, C, h, w), or tokens (B, T, C).
+    num_prefix_tokens: of the T, those at the front that stand for no patch; a class token is the first of them.
+    pixels: the mean and deviation that weights from a file want where the file itself does not say.
+    num_features, gives_tokens: C, and which of the two it is; `build` finds both by looking.
+    """
+
+    num_features: int
+    gives_tokens: bool
+    num_prefix_tokens = 0
+    pixels = IMAGENET
+
+
+def names() -> list[str]:
+    """The NAMEs of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def build(name: str | type[Backbone], *, weights: str | Path = "none", last_stride: int = 2) -> Backbone:
+    """A network from normalised pictures (B, 3, H, W) to a map (B, C, h, w) or tokens (B, T, C).
+
+    Args:    name: a file of this folder, such as `tiny`; any of timm's convolutional networks under timm's name, also
+             with the tag of its weights (`resnet18.a1_in1k`) or with `timm:` before it; or a class.
+             weights: `none`; `timm` or `timm:<tag>` for timm's hub; else a file, see `reid.models.weights`. `pixels` of
+             what is built are those of the weights; from scratch ImageNet's.
+             last_stride: 1 doubles the map's height and width by taking the stride out of the last halving. The
+             parameters stay what they are, so pretrained weights fit.
+    Raises:  ValueError for an unknown name, for a network that gives neither map nor tokens or whose last halving is not
+             done by convolutions, and for weights that do not fit; FileNotFoundError and ConnectionError where the
+             weights cannot be had.
+    Source:  last_stride: Luo et al. 2019 (bag of tricks), section 3.5.
+    """
+    if last_stride not in (1, 2):
+        raise ValueError(f"last_stride: found {last_stride}, expected 1 or 2")
+    hub, _, tag = str(weights).partition(":")
+    backbone = _create(name, tag if hub == "timm" else None)
+    shown = name if isinstance(name, str) else f"{name.__module__}:{name.__qualname__}"
+    if str(weights) == "none":
+        backbone.pixels = IMAGENET
+    elif hub != "timm":
+        backbone.pixels = weight_files.load(backbone, Path(weights), shown, backbone.pixels)
+    for module in backbone.modules():
+        # Autograd keeps the input of these two, so working in place only makes it copy that first: 9% of a CPU step.
+        if isinstance(module, nn.ReLU6 | nn.Hardswish):
+            module.inplace = False
+    _look(backbone, shown)
+    if last_stride == 1:
+        _remove_last_stride(backbone, shown)
+    return backbone
+
+
+def _create(name: str | type[Backbone], tag: str | None) -> Backbone:
+    """The network, with timm's weights if a tag is given ("" is timm's own choice), else at its random start."""
+    own = names()
+    if isinstance(name, str) and name not in own:
+        return cast(Backbone, _timm.create(name, own, tag))
+    if tag is not None:
+        raise ValueError(f"weights timm:{tag}: {name} is none of timm's networks; expected none, or a file")
+    return (_public(name) if isinstance(name, str) else name)()
+
+
+def _public(name: str) -> type[Backbone]:
+    module = importlib.import_module(f"{__name__}.{name}")
+    (found,) = (
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, Backbone) and member.__module__ == module.__name__
+    )
+    return found
+
+
+def _look(backbone: Backbone, name: str) -> None:
+    """Finds out what a network gives. Refuses one that gives neither a map nor tokens, or goes on after its last map."""
+    ours = isinstance(backbone, Backbone)
+    advice = "" if ours else "; use a convolutional one"  # timm's tokens do not say which of them are patches
+    try:
+        shape = _probe(backbone)
+    except (AssertionError, RuntimeError) as error:  # made for one size of picture
+        raise ValueError(f"backbone {name}: does not take a 128x64 picture ({error}){advice}") from error
+    backbone.gives_tokens = ours and len(shape) == 3 and shape[1] > backbone.num_prefix_tokens
+    # Channels-last maps have four axes as well, but the last two are not as 2 to 1.
+    if not backbone.gives_tokens and (len(shape) != 4 or shape[2] != 2 * shape[3]):
+        tokens = " or tokens (1, T, C)" if ours else ""
+        raise ValueError(
+            f"backbone {name}: gives {shape} for a 128x64 picture, expected a feature map (1, C, 2w, w){tokens}{advice}"
+        )
+    # timm's own num_features is the width before the head's convolution in some networks (MobileNetV3).
+    backbone.num_features = shape[2] if backbone.gives_tokens else shape[1]
+
+
+def _probe(backbone: nn.Module) -> tuple[int, ...]:
+    """The shape that comes out for one 128x64 picture; leaves the network as it was."""
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            return tuple(backbone(torch.zeros(PROBE)).shape)
+    finally:
+        backbone.train(was_training)
+
+
+def _remove_last_stride(backbone: Backbone, name: str) -> None:
+    """Sets stride 1 in every convolution that makes a map of the final size from a larger one.
+
+    They are found by watching a picture go through, so this holds for every network whose halvings are convolutions:
+    in MobileNetV2 one depthwise convolution, in ResNet a 3x3 and the shortcut's 1x1.
+    """
+    if backbone.gives_tokens:
+        raise ValueError(f"backbone {name}: last_stride 1 needs a feature map, and it gives tokens; use 2")
+    batch, num_features, height, width = _probe(backbone)
+    halving: list[tuple[str, nn.Module]] = []
+
+    def watch(path: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if inputs[0].ndim == 4 and output.shape[2:] == (height, width) and inputs[0].shape[2] > height:
+                halving.append((path, module))
+
+        return module.register_forward_hook(hook)
+
+    handles = [watch(path, module) for path, module in backbone.named_modules() if not any(module.children())]
+    try:
+        _probe(backbone)
+    finally:
+        for handle in handles:
+            handle.remove()
+    others = [f"{path} ({type(module).__name__})" for path, module in halving if not isinstance(module, nn.Conv2d)]
+    if others or not halving:
+        found = ", ".join(others) or "nothing that could be edited"
+        raise ValueError(f"backbone {name}: last_stride 1 needs a last halving by convolutions, found {found}; use 2")
+    for _, conv in halving:
+        conv.stride = (1, 1)  # type: ignore[assignment]
+    expected = (batch, num_features, 2 * height, 2 * width)
+    try:
+        found_map = str(_probe(backbone))
+    except RuntimeError as error:  # branches that no longer meet
+        found_map = str(error)
+    if found_map != str(expected):
+        raise ValueError(
+            f"backbone {name}: last_stride 1 is not understood for this network; expected a map {expected}, "
+            f"found {found_map}; use 2"
+        )
