@@ -32,6 +32,7 @@ RECIPES = next(
 Overrides = Sequence[str] | Mapping[str, Any]  # KEY VALUE KEY VALUE ... as typed, or {KEY: value} as Python has it
 
 FREE_BLOCKS = ("METHOD", "SAMPLER")
+NAMED_LISTS = "INPUT.VIEWS."  # below it any name is a list
 # Keys that went, and what says the same now. Files and overrides with one are refused; `parse` translates them.
 MOVED = {
     "INPUT.FLIP": "INPUT.AUGMENT: [{NAME: flip, PROB: 0.5}, ...]",
@@ -70,6 +71,7 @@ def defaults() -> CfgNode:
     c.INPUT.SIZE = [256, 128]  # height, width in pixels
     c.INPUT.INTERPOLATION = "bilinear"  # bilinear | bicubic | area | nearest
     c.INPUT.AUGMENT = [{"NAME": "flip"}, {"NAME": "crop", "PAD": 10}]  # in this order: files of reid/data/augment
+    c.INPUT.VIEWS = CfgNode()  # {strong: [...]}: further views of the same pictures, each a list such as AUGMENT
     c.INPUT.TEST_CROP = 1.0  # below 1: scoring resizes to SIZE / TEST_CROP and takes the centre
 
     c.DATALOADER = CfgNode()
@@ -274,8 +276,10 @@ def _mapping(text: str, where: str) -> dict:
 
 
 def _merge(node: CfgNode, update: dict, where: str) -> None:
-    for name, value in update.items():
+    for name, value in ((str(name), value) for name, value in update.items()):
         key = f"{where}{name}"
+        if where == NAMED_LISTS:
+            node.setdefault(name, [])
         if name not in node:
             raise _unknown(key)
         if key in FREE_BLOCKS:
@@ -284,7 +288,8 @@ def _merge(node: CfgNode, update: dict, where: str) -> None:
             node[name] = CfgNode(_block(node[name], value))
         elif isinstance(node[name], CfgNode):
             if not isinstance(value, dict):
-                raise ValueError(f"config: {key} is {value!r}; expected a block with {', '.join(node[name])}")
+                keys = ", ".join(node[name]) or "a list under each name"
+                raise ValueError(f"config: {key} is {value!r}; expected a block with {keys}")
             _merge(node[name], value, f"{key}.")
         elif isinstance(node[name], list) and isinstance(value, dict):
             entries = list(node[name])
@@ -330,6 +335,7 @@ def _override_all(cfg: CfgNode, overrides: Overrides) -> None:
 def _override(cfg: CfgNode, key: str, text: Any, value: Any) -> None:
     """Sets `key` to `value`, or to the `text` it was read from where a text is wanted."""
     *parents, last = key.split(".")
+    where = "".join(f"{part}." for part in parents)
     node: Any = cfg
     for depth, name in enumerate(parents):
         node = _child(node, name, ".".join(parents[: depth + 1]), key)
@@ -338,13 +344,8 @@ def _override(cfg: CfgNode, key: str, text: Any, value: Any) -> None:
         _set_entry(node, last, value, key)
     elif free:
         node[last] = value
-    elif last not in node:
-        raise _unknown(key)
-    elif key in FREE_BLOCKS or isinstance(node[last], CfgNode):
-        _merge(node, {last: value}, "".join(f"{p}." for p in parents))
-    else:
-        given = text if isinstance(node[last], str) else value  # a folder named 2024 stays a name
-        node[last] = coerce(given, node[last], key)
+    else:  # a folder named 2024 stays a name
+        _merge(node, {last: text if isinstance(node.get(last), str) else value}, where)
 
 
 def _child(node: Any, name: str, path: str, key: str) -> Any:
@@ -400,7 +401,7 @@ def _translated(content: dict) -> dict:
 def _unknown(key: str) -> ValueError:
     if key in MOVED:
         return ValueError(f"config: {key} has moved; write {MOVED[key]}")
-    known = list(_leaves(_plain(defaults())))
+    known = [*_leaves(_plain(defaults())), NAMED_LISTS.removesuffix(".")]
     same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
     hint = f"; did you mean {same_name[0]}?" if same_name else nearest(key, known)
     return ValueError(f"config: no key {key}{hint or '; reid/config.py lists them all'}")

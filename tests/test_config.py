@@ -121,6 +121,23 @@ def test_a_file_reaches_entries_of_its_bases_list_by_their_number(tmp_path):
             config.load(path)
 
 
+def test_views_are_lists_under_any_name(tmp_path):
+    write(tmp_path, "base.yaml", "INPUT: {VIEWS: {strong: [flip, jitter], weak: []}}\n")
+    path = write(tmp_path, "own.yaml", "_BASE_: base.yaml\nINPUT: {VIEWS: {strong: {1: {HUE: 0.2}}, third: [crop]}}\n")
+    cfg = config.load(
+        path, ["INPUT.VIEWS.weak.0", "erasing", "INPUT.VIEWS.weak.0.PROB", "1", "INPUT.VIEWS.new", "[flip]"]
+    )
+    assert dict(cfg.INPUT.VIEWS) == {
+        "strong": ["flip", {"NAME": "jitter", "HUE": 0.2}],
+        "weak": [{"NAME": "erasing", "PROB": 1}],
+        "third": ["crop"],
+        "new": ["flip"],
+    }
+    assert config.differences(cfg, config.parse(config.dump(cfg))) == {}
+    assert list(config.differences(cfg, config.load(path))) == ["INPUT.VIEWS.new", "INPUT.VIEWS.weak"]
+    assert config.load().INPUT.VIEWS == {}
+
+
 @pytest.mark.parametrize("key", config.MOVED)
 def test_a_key_that_moved_is_refused_with_its_new_spelling(tmp_path, key):
     room, name = key.split(".")
@@ -168,6 +185,11 @@ def test_whole_free_block_as_override_keeps_its_name():
         (["SOLVER", "3"], "SOLVER is 3; expected a block"),
         (["METHOD", "baseline"], "METHOD is 'baseline'; expected a block"),
         (["LOSSES.0.MARGIN", "1"], "the list has 0 entries"),
+        (["LOSSES.1", "softmax"], "the list has 0 entries"),
+        (["INPUT.VIEWS", "[flip]"], r"INPUT\.VIEWS is \['flip'\]; expected a block with a list under each name"),
+        (["INPUT.VIEWS.strong", "flip"], r"INPUT\.VIEWS\.strong is 'flip' .* expected a list"),
+        (["INPUT.VIEWS.strong.0", "flip"], r"no key INPUT\.VIEWS\.strong\.0; did you mean INPUT\.VIEWS"),
+        (["INPUT.VIEW", "{}"], r"no key INPUT\.VIEW; did you mean INPUT\.VIEWS"),
         (["SEED.X", "1"], "SEED, which is 0 and has no parts"),
         (["SEED"], "pairs KEY VALUE"),
     ],

@@ -68,9 +68,34 @@ def _no_cameras(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def train_transform(cfg: CfgNode) -> Train:
+    return _augmented(cfg, cfg.INPUT.AUGMENT, "INPUT.AUGMENT")
+
+
+def views(cfg: CfgNode) -> dict[str, Train]:
+    """The transforms of INPUT.VIEWS by name."""
+    return {name: _augmented(cfg, entries, f"INPUT.VIEWS.{name}") for name, entries in cfg.INPUT.VIEWS.items()}
+
+
+def _augmented(cfg: CfgNode, entries: Sequence[Any], where: str) -> Train:
     size = tuple(cfg.INPUT.SIZE)
-    steps = [make("data/augment", registry.entry(step, "INPUT.AUGMENT"), size=size) for step in cfg.INPUT.AUGMENT]
+    steps = [make("data/augment", registry.entry(value, where), size=size) for value in entries]
     return Train(size, cfg.INPUT.INTERPOLATION, steps)
+
+
+def check_views(cfg: CfgNode, built: Method) -> None:
+    """Raises ValueError unless INPUT.VIEWS holds the views that the method reads, and no others: they cost time."""
+    given = frozenset(cfg.INPUT.VIEWS)
+    missing, unread = sorted(built.views - given), sorted(given - built.views)
+    if missing:
+        raise ValueError(
+            f"INPUT.VIEWS: found no {', '.join(missing)}, which METHOD {cfg.METHOD.NAME} reads; expected its list of "
+            f"augmentations, such as INPUT.VIEWS: {{{missing[0]}: [{{NAME: flip}}, {{NAME: jitter}}]}}"
+        )
+    if unread:
+        raise ValueError(
+            f"INPUT.VIEWS: found {', '.join(unread)}, which METHOD {cfg.METHOD.NAME} does not read; it reads "
+            f"{', '.join(sorted(built.views)) or 'no view'}: leave the others out"
+        )
 
 
 def test_transform(cfg: CfgNode) -> Test:
@@ -120,6 +145,7 @@ def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
         train_set,
         train_transform(cfg),
         batches,
+        views=views(cfg),
         seed=cfg.SEED,
         workers=cfg.DATALOADER.WORKERS,
         rank=runtime.rank(),

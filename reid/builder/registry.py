@@ -146,7 +146,7 @@ def card(name: str) -> Card:
 def origins(cfg: CfgNode, *, without: Sequence[str] = ()) -> list[dict[str, str]]:
     """Where each plug-in of a config came from, see `plugins.origin`; those of the keys `without` are not looked for."""
     named: list[str] = []
-    for key in [key for key in ENTRIES if key not in without]:
+    for key in [key for key in _entries(cfg) if key not in without]:
         values = functools.reduce(lambda node, part: node[part], key.split("."), cfg)
         named += [entry(value, key)["NAME"] for value in ([values] if isinstance(values, dict) else values)]
     return [plugins.origin(name) for name in dict.fromkeys(named) if plugins.is_one(name)]
@@ -198,10 +198,15 @@ def frozen(cfg: CfgNode) -> dict[str, Any]:
         if key in keys:
             plain[key] = CfgNode(_said(ENTRIES[key], cfg[key]))
     found = config.values(plain, keys)
-    for key in ENTRIES:
+    for key, folder in _entries(cfg).items():
         if isinstance(found.get(key), list):
-            found[key] = [_said(ENTRIES[key], value) for value in found[key]]
+            found[key] = [_said(folder, value) for value in found[key]]
     return {"frozen": ", ".join(keys), **found} if keys else {}
+
+
+def _entries(cfg: CfgNode) -> dict[str, str]:
+    """ENTRIES, and the lists that a config names itself."""
+    return ENTRIES | {f"INPUT.VIEWS.{name}": "data/augment" for name in cfg.INPUT.VIEWS}
 
 
 def _said(folder: str, value: Any) -> dict[str, Any]:

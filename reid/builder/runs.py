@@ -51,6 +51,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
         cfg, num_classes=train_set.num_classes, num_samples=len(train_set), classes=train_set.classes
     )
     objects.check_positives(cfg, batches, train_set.classes)
+    objects.check_views(cfg, method)
     optimizer, schedule = objects.optimizer(cfg, method), objects.schedule(cfg, batches)
     loader = objects.loader(cfg, train_set, batches)
     device = runtime.device(cfg.DEVICE)

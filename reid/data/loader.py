@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from reid.data.samplers import Draw, Sampler
 from reid.data.sources import TrainSet
 from reid.plan import Plan
 
+IMAGES = "images"
 Transform = Callable[..., np.ndarray]  # (H, W, 3) uint8 RGB, and a generator where it draws -> (h, w, 3) uint8
 
 
@@ -28,6 +30,7 @@ class Batch:
     images: (B, 3, H, W) uint8 RGB. classes, camids, domains, indices, part, roles: (B,) int64. camid -1: no camera known.
     part: of the method's plan. roles: what the sampler drew each row for. Both are 0 where there are none.
     paths: where each picture came from. step: optimiser steps taken before this one. epoch: from 0.
+    views: the same pictures augmented in further ways, by name; each as `images`.
     """
 
     images: Tensor
@@ -40,12 +43,11 @@ class Batch:
     paths: list[str]
     step: int = 0
     epoch: int = 0
+    views: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on `device`."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {k: v.to(device, non_blocking=True) for k, v in moved.items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
+        return self._with(lambda values: values.to(device, non_blocking=True))
 
     def select(self, mask: Tensor) -> Batch:
         """The batch of the rows that `mask` (B,) bool marks, in their order, such as `batch.select(batch.roles == 1)`.
@@ -55,9 +57,14 @@ class Batch:
         if mask.shape != (len(self),) or mask.dtype != torch.bool:
             raise ValueError(f"batch: found a mask {tuple(mask.shape)}, {mask.dtype}; expected ({len(self)},) bool")
         rows = mask.nonzero()[:, 0]
-        kept = {f.name: getattr(self, f.name) for f in fields(self)}
-        kept = {k: v[rows.to(v.device)] for k, v in kept.items() if isinstance(v, Tensor)}
-        return replace(self, **kept, paths=[self.paths[i] for i in rows.tolist()])
+        chosen = self._with(lambda values: values[rows.to(values.device)])
+        return replace(chosen, paths=[self.paths[i] for i in rows.tolist()])
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with every tensor changed."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **changed, views={name: change(images) for name, images in self.views.items()})
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -93,6 +100,8 @@ class Loader:
 
     Args:
         transform: called as transform(image, rng); see `reid.data.transforms`.
+        views: further transforms of the same decoded pictures, by the name that they have in `Batch.views`. Their draws
+            come from generators seeded by (seed, epoch, position, name), so one view changes no other, nor `images`.
         workers: processes that decode; 0 decodes in this one.
         rank, world: of several training processes each takes its own share of every batch; see `Draw.shares`.
     """
@@ -103,6 +112,7 @@ class Loader:
         transform: Transform,
         sampler: Sampler,
         *,
+        views: Mapping[str, Transform] | None = None,
         seed: int,
         workers: int,
         rank: int = 0,
@@ -110,9 +120,15 @@ class Loader:
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"loader: found rank {rank} of {world} processes; expected 0 to {world - 1}")
+        for name in views or {}:
+            if not str(name).isidentifier() or name in {f.name for f in fields(Batch)}:
+                raise ValueError(
+                    f"loader: found a view called {name}; expected a name such as strong, that no field of Batch has"
+                )
         self.train_set, self.sampler, self.rank, self.world = train_set, sampler, rank, world
         self._requests: list[_Request] = []
-        pictures = _Pictures([sample.path for sample in train_set.samples], transform, seed)
+        transforms = {IMAGES: transform, **(views or {})}
+        pictures = _Pictures([sample.path for sample in train_set.samples], transforms, seed)
         self._batches = _batches(pictures, self._requests, workers, persistent=True)
         self._labels = {name: torch.from_numpy(getattr(train_set, name)) for name in ("classes", "camids", "domains")}
 
@@ -139,12 +155,13 @@ class Loader:
             position += len(draw.indices)
         # In place: the DataLoader keeps this very list, and with it its workers.
         self._requests[:] = requests[start:]
-        for request, images in zip(requests[start:], self._batches, strict=True):
+        for request, found in zip(requests[start:], self._batches, strict=True):
+            views = _pictures_or_raise(found)
             indices = torch.from_numpy(request.indices)
             labels = {name: values[indices] for name, values in self._labels.items()}
             paths = [self.train_set.samples[i].path for i in request.indices]
             yield Batch(
-                _images_or_raise(images),
+                views.pop(IMAGES),
                 **labels,
                 indices=indices,
                 part=parts[indices],
@@ -152,6 +169,7 @@ class Loader:
                 paths=paths,
                 step=step,
                 epoch=epoch,
+                views=views,
             )
             step += 1
 
@@ -173,12 +191,12 @@ def image_batches(
 
     Raises ValueError in one line for a picture that cannot be read.
     """
-    pictures = _Pictures([sample.path for sample in samples], transform, None)
+    pictures = _Pictures([sample.path for sample in samples], {IMAGES: transform}, None)
     starts = range(0, len(samples), batch_size)
     rows = [np.arange(start, min(start + batch_size, len(samples))) for start in starts]
     requests = [_Request(0, indices, indices, np.zeros_like(indices)) for indices in rows]
-    for images in _batches(pictures, requests, workers, persistent=False):
-        yield _images_or_raise(images)
+    for found in _batches(pictures, requests, workers, persistent=False):
+        yield _pictures_or_raise(found)[IMAGES]
 
 
 @dataclass(frozen=True)
@@ -192,27 +210,32 @@ class _Request:
 
 
 class _Pictures(Dataset):
-    """In a worker: from a request to (B, 3, H, W) uint8 pictures, or to the sentence why there are none."""
+    """In a worker: from a request to (B, 3, H, W) uint8 pictures of each transform, or to the sentence why there are none."""
 
-    def __init__(self, paths: list[str], transform: Transform, seed: int | None) -> None:
-        self.paths, self.transform, self.seed = paths, transform, seed
+    def __init__(self, paths: list[str], transforms: Mapping[str, Transform], seed: int | None) -> None:
+        self.paths, self.transforms, self.seed = paths, transforms, seed
 
-    def __getitem__(self, request: _Request) -> Tensor | str:
-        images = torch.empty(0)
+    def __getitem__(self, request: _Request) -> dict[str, Tensor] | str:
+        made: dict[str, Tensor] = {}
         for row, (index, position) in enumerate(zip(request.indices.tolist(), request.positions.tolist(), strict=True)):
             try:
                 image = read_image(self.paths[index])
             except (ValueError, OSError) as error:
                 # Raised here it would reach the user inside a worker's traceback; as text it is raised where it is met.
                 return str(error)
-            if self.seed is None:
-                image = self.transform(image)
-            else:
-                image = self.transform(image, np.random.default_rng((self.seed, request.epoch, position)))
-            if row == 0:
-                images = torch.empty(len(request.indices), *image.shape, dtype=torch.uint8)
-            images.numpy()[row] = image
-        return images.permute(0, 3, 1, 2)  # (B, H, W, 3) in memory: channels_last
+            for name, transform in self.transforms.items():
+                picture = transform(image, *self._generators(name, request.epoch, position))
+                if row == 0:
+                    made[name] = torch.empty(len(request.indices), *picture.shape, dtype=torch.uint8)
+                made[name].numpy()[row] = picture
+        return {name: images.permute(0, 3, 1, 2) for name, images in made.items()}  # channels_last in memory
+
+    def _generators(self, name: str, epoch: int, position: int) -> list[np.random.Generator]:
+        """The one a transform draws from, or none. To numpy a last number of 0 is as good as none, and no name is 0."""
+        if self.seed is None:
+            return []
+        view = [] if name == IMAGES else [int.from_bytes(name.encode(), "big")]
+        return [np.random.default_rng([self.seed, epoch, position, *view])]
 
 
 def _batches(pictures: _Pictures, requests: list[_Request], workers: int, *, persistent: bool) -> DataLoader:
@@ -233,7 +256,7 @@ def _start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer, once
 
 
-def _images_or_raise(images: Tensor | str) -> Tensor:
-    if isinstance(images, str):
-        raise ValueError(images)
-    return images
+def _pictures_or_raise(found: dict[str, Tensor] | str) -> dict[str, Tensor]:
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found

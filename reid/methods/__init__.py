@@ -54,6 +54,7 @@ class Method(nn.Module):
     sampler: str | None = None  # the one SAMPLER whose batches it understands; None: any
     gives: frozenset[str] = frozenset()  # the fields of a `Plan` that samplers and losses may need of it
     features: tuple[str, ...] = ()  # what its encoder gives besides `before` and `after`: see `Encoder.forward`
+    views: frozenset[str] = frozenset()  # the INPUT.VIEWS that it reads, and finds in `Batch.views`
     # For a step within a phase. While training the trainer's own stands here: it keeps fp16 from losing small gradients.
     inner_grad: Callable[..., tuple[Tensor, ...]] = staticmethod(inner_grad)
 

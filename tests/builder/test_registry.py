@@ -170,6 +170,8 @@ def test_option_at_its_default_is_as_good_as_left_out_of_what_is_frozen():
     other = frozen(keys, "SAMPLER.NUM_INSTANCES", "8", "LOSSES", "[{NAME: triplet, MARGIN: 0.2, WEIGHT: 2}]")
     assert other["SAMPLER.NUM_INSTANCES"] == 8
     assert other["LOSSES"] == [{"NAME": "triplet", "MARGIN": 0.2, "WEIGHT": 2}]
+    said = frozen("[INPUT]", "INPUT.VIEWS", "{strong: [{NAME: flip, PROB: 0.5}, {NAME: crop, PAD: 4}]}")
+    assert said == {"frozen": "INPUT", "INPUT.VIEWS.strong": [{"NAME": "flip"}, {"NAME": "crop", "PAD": 4}]}
 
 
 def test_single_keys_are_frozen_even_at_their_default():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def loader(train_set, workers, **options):
 def equal(one, other):
     tensors = ("images", "classes", "camids", "domains", "indices", "part", "roles")
     same = all(torch.equal(getattr(one, name), getattr(other, name)) for name in tensors)
+    same &= one.views.keys() == other.views.keys()
+    same &= all(torch.equal(images, other.views[name]) for name, images in one.views.items())
     return same and (one.paths, one.step, one.epoch) == (other.paths, other.step, other.epoch)
 
 
@@ -237,6 +240,84 @@ def test_loading_leaves_the_global_random_states_alone(train_set):
     list(loader(train_set, 0).epoch(0))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)
+
+
+# ---- views
+
+STRONG = Train(SIZE, augment=[Flip(), Crop(4), Jitter(), Erasing()])
+VIEWS = {"strong": STRONG, "other": STRONG, "plain": Train(SIZE)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_views_are_augmented_anew_and_leave_the_images_as_they_are(train_set, workers):
+    with_views, without = loader(train_set, workers, views=VIEWS), loader(train_set, 0)
+    for batch, plain in zip(with_views.epoch(1), without.epoch(1), strict=True):
+        assert plain.views == {}
+        assert torch.equal(batch.images, plain.images)
+        assert list(batch.views) == ["strong", "other", "plain"]
+        for images in batch.views.values():
+            assert (images.shape, images.dtype) == (batch.images.shape, torch.uint8)
+            assert images.is_contiguous(memory_format=torch.channels_last)
+        # Equal transforms, and the draws differ for every picture.
+        drawn = [batch.images, batch.views["strong"], batch.views["other"]]
+        for one, other in itertools.combinations(drawn, 2):
+            assert (one != other).flatten(1).any(1).all()
+        for path, image in zip(batch.paths, batch.views["plain"], strict=True):
+            assert np.array_equal(image.permute(1, 2, 0).numpy(), Test(SIZE)(read_image(path)))
+    with_views.close()
+
+
+def test_views_draw_by_seed_epoch_position_and_name(train_set):
+    batch = list(loader(train_set, 0, views=VIEWS).epoch(2))[3]
+    name = int.from_bytes(b"strong", "big")
+    for row in (0, 5):
+        expected = STRONG(read_image(batch.paths[row]), np.random.default_rng((3, 2, 3 * 16 + row, name)))
+        assert np.array_equal(batch.views["strong"][row].permute(1, 2, 0).numpy(), expected)
+
+
+def test_views_are_the_same_for_any_number_of_workers_processes_and_other_views(train_set):
+    alone = list(loader(train_set, 0, views=VIEWS).epoch(0))
+    many = loader(train_set, 2, views=VIEWS)
+    assert all(equal(one, other) for one, other in zip(alone, many.epoch(0), strict=True))
+    assert all(equal(one, other) for one, other in zip(alone[4:], many.epoch(0, start=4, step=4), strict=True))
+    many.close()
+    for batch, single in zip(alone, loader(train_set, 0, views={"other": STRONG}).epoch(0), strict=True):
+        assert torch.equal(batch.views["other"], single.views["other"])
+    halves = [loader(train_set, 0, rank=rank, world=2, views=VIEWS).epoch(0) for rank in (0, 1)]
+    for batch, *slices in zip(alone, *halves, strict=True):
+        assert torch.equal(batch.views["strong"], torch.cat([part.views["strong"] for part in slices]))
+
+
+def test_views_share_one_reading_of_each_picture(train_set, monkeypatch):
+    read = []
+    monkeypatch.setattr("reid.data.loader.read_image", lambda path: read.append(path) or read_image(path))
+    batch = next(loader(train_set, 0, views=VIEWS).epoch(0))
+    assert read == batch.paths
+
+
+def test_views_move_with_their_batch(train_set):
+    batch = next(loader(train_set, 0, views=VIEWS).epoch(0))
+    moved = batch.to("meta")
+    assert {images.device.type for images in (moved.images, moved.indices, *moved.views.values())} == {"meta"}
+    assert moved.views.keys() == VIEWS.keys()
+    assert batch.views["strong"].device.type == "cpu"
+
+
+def test_views_are_selected_with_their_batch(train_set):
+    batch = next(loader(train_set, 0, views=VIEWS).epoch(0))
+    mask = torch.arange(16) % 3 == 0
+    chosen = batch.select(mask)
+    assert torch.equal(chosen.images, batch.images[mask])
+    for name, images in batch.views.items():
+        assert torch.equal(chosen.views[name], images[mask])
+        assert chosen.views[name].is_contiguous(memory_format=torch.channels_last)
+    assert len(batch.views["strong"]) == 16
+
+
+@pytest.mark.parametrize("name", ["images", "paths", "views", "two words", "", 3])
+def test_a_view_without_a_name_of_its_own_is_refused(train_set, name):
+    with pytest.raises(ValueError, match=f"loader: found a view called {name}; expected a name such as strong"):
+        loader(train_set, 0, views={name: STRONG})
 
 
 # ---- image_batches
