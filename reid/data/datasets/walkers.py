@@ -32,6 +32,7 @@ def load(
     size: Sequence[int] = (128, 64),
     test_ids: int = 0,
     edition: int = 0,
+    shifted: bool = False,
     check_counts: bool = True,
 ) -> Dataset:
     """Reads a drawn set, drawing first what is missing of it.
@@ -44,15 +45,16 @@ def load(
         test_ids: of a source: further identities to be searched for.
         edition: of each place there are as many as one likes, with other people, cameras and backgrounds; above 0 it is
             part of the set's name, so that several may be trained on together.
+        shifted: casts, blur, grey cameras and crops beyond what any source has, to tune on; part of the name too.
     Raises ValueError for an unknown domain or what cannot be drawn.
     """
     place = domains.find(domain)
     if len(size) != 2:
         raise ValueError(f"walkers: found SIZE {list(size)}; expected [height, width] in px")
     height, width = size
-    tree = Tree(domain, ids or place.ids, pictures or place.pictures, height, width, test_ids, seed=edition)
+    tree = Tree(domain, ids or place.ids, pictures or place.pictures, height, width, test_ids, edition, shifted)
     folder = trees.ensure(tree, root)
-    name = f"walkers-{domain}-{edition}" if edition else f"walkers-{domain}"
+    name = f"walkers-{domain}{f'-{edition}' if edition else ''}{'-shifted' if shifted else ''}"
     train, query, gallery = _market.split(folder)
     notes = records.check_counts(name, _market.count(train, query, gallery), _counts(tree), check_counts)
     variant = {
@@ -61,6 +63,7 @@ def load(
         "ids": tree.ids,
         "pictures": tree.pictures,
         "seed": edition,
+        **({"shifted": True} if shifted else {}),
     }
     return Dataset(name, folder, train, [Trial(query, gallery)] if query else [], CARD, variant=variant, notes=notes)
 

@@ -54,6 +54,7 @@ class Tree:
 
     ids: identities of the set's own purpose: to train on for a source, to search for elsewhere. test_ids: further identities
     of a source, never trained on and to be searched for. pictures: of each identity. height, width: px. seed: the edition.
+    shifted: every picture as `shift` changes it.
     Raises ValueError for what cannot be drawn.
     """
 
@@ -64,6 +65,7 @@ class Tree:
     width: int = 64
     test_ids: int = 0
     seed: int = 0
+    shifted: bool = False
 
     def __post_init__(self) -> None:
         place = find(self.domain)
@@ -105,11 +107,13 @@ class Tree:
     def name(self) -> str:
         """The folder's name. What it says apart may lie side by side."""
         test = f"+{self.test_ids}" if self.test_ids else ""
-        return f"{self.domain}_{self.ids}{test}x{self.pictures}_{self.height}x{self.width}_seed{self.seed}"
+        name = f"{self.domain}_{self.ids}{test}x{self.pictures}_{self.height}x{self.width}_seed{self.seed}"
+        return f"{name}_shifted" if self.shifted else name
 
     @property
     def stamp(self) -> dict[str, object]:
-        return {"renderer": RENDERER, **self.__dict__}
+        """A set that is not shifted does not say so: those drawn before there was a shift stay valid."""
+        return {"renderer": RENDERER, **{k: v for k, v in self.__dict__.items() if k != "shifted" or v}}
 
     def shots_of(self, pid: int) -> list[Shot]:
         """The pictures of an identity: two to four cameras take turns, and each camera's first is the query."""

@@ -14,7 +14,7 @@ import cv2
 
 from reid.data import files
 
-from . import scene
+from . import scene, shift
 from .trees import Tree
 
 
@@ -27,6 +27,9 @@ def draw(tree: Tree, folder: Path, pids: Iterable[int]) -> None:
             if not path.exists():
                 key = (pid, shot.number)
                 image = scene.photograph(tree.place, person, shot.camid, key, (tree.height, tree.width), tree.seed)
+                if tree.shifted:
+                    own = (tree.seed, tree.place.key)
+                    image = shift.apply(image, (*own, 4, shot.camid), (*own, 5, *key))
                 fine, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
                 assert fine, f"OpenCV could not encode {image.shape}"
                 files.write(path, packed.tobytes())
