@@ -42,6 +42,15 @@ MOVED = {
     "INPUT.JITTER_PROB": "INPUT.AUGMENT: [..., {NAME: jitter, PROB: 0.5}]",
     "INPUT.ERASING": "INPUT.AUGMENT: [..., {NAME: erasing, PROB: 0.5}]",
 }
+# The same of options of a file, which its constructor no longer takes.
+MOVED_OPTIONS = {
+    "methods.dimn.IDENTITY": "LOSSES: [{NAME: softmax, WEIGHT: 1.0}, ...]",
+    "methods.dimn.LABEL_SMOOTHING": "LOSSES: [{NAME: softmax, LABEL_SMOOTHING: 0.1}, ...]",
+    **dict.fromkeys(
+        ("methods.dimn.MAPPING_DEPTH", "methods.dimn.MAPPING_BIAS", "methods.dimn.MAPPING_ACTIVATION"),
+        "METHOD: {NAME: dimn, MAPPING: linear | residual | low_rank32 | mlp}",
+    ),
+}
 # What may differ between a run and its resumption, or between two runs of one recipe: none of it decides a number.
 MOVABLE = frozenset(
     [

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from reid.pairs import Rows
 
 MODES = ("separate", "joint")
+FIRST_VISITS = ("replace", "blend")
 
 
 @dataclass(frozen=True)
@@ -118,32 +119,39 @@ class EmbeddingQueue(nn.Module):
 
 
 class IdentityBank(nn.Module):
-    """One row an identity, of unit length, float32 whatever the autocast: what DIMN keeps as classifier weights.
+    """One row per identity, of unit length, float32 whatever the autocast: what DIMN keeps as classifier weights.
 
-    rows: (C, D); a row never updated or filled is zero, and `seen` (C,) says which those are. No gradient reaches them.
+    rows: (C, D). stored: (C,) bool, the rows that hold something; the others are zero. visited: (C,) bool, the rows that
+    an update has reached. A row that `fill` wrote is stored and not visited. No gradient reaches any of them.
 
     Args:
         momentum: weight of the OLD row in an update; 0 keeps the newest, above 0.5 the past weighs more.
+        first_visit: what the first update of a row does with what `fill` wrote: `replace` it whole, or `blend` with it.
+            Whatever fills a bank is a guess, and at a high momentum a guess would stay for the whole run.
     Source: Song et al. 2019 (DIMN), the memory's running average, as others relate it: which of alpha and 1 - alpha
-    falls on the old row is not known to us; at the published 0.5 it does not matter.
+    falls on the old row is not known to us; at the published 0.5 it does not matter. first_visit is ours.
     """
 
     rows: Tensor
-    seen: Tensor
+    stored: Tensor
+    visited: Tensor
 
-    def __init__(self, num_classes: int, dim: int, momentum: float = 0.5):
+    def __init__(self, num_classes: int, dim: int, momentum: float = 0.5, first_visit: str = "replace"):
         super().__init__()
         if not 0 <= momentum < 1:
             raise ValueError(f"MOMENTUM is {momentum}; expected 0 (the newest row) up to, not including, 1")
-        self.momentum = momentum
+        if first_visit not in FIRST_VISITS:
+            raise ValueError(f"FIRST_VISIT: no {first_visit}; there are {', '.join(FIRST_VISITS)}")
+        self.momentum, self.first_visit = momentum, first_visit
         self.register_buffer("rows", torch.zeros(num_classes, dim))
-        self.register_buffer("seen", torch.zeros(num_classes, dtype=torch.bool))
+        self.register_buffer("stored", torch.zeros(num_classes, dtype=torch.bool))
+        self.register_buffer("visited", torch.zeros(num_classes, dtype=torch.bool))
 
     @torch.no_grad()
     def fill(self, rows: Tensor) -> None:
         """Every row at once, (C, D), brought to unit length."""
         self.rows.copy_(F.normalize(rows.float()))
-        self.seen.fill_(True)
+        self.stored.fill_(True)
 
     @torch.no_grad()
     def update(self, rows: Tensor, classes: Tensor) -> None:
@@ -155,5 +163,17 @@ class IdentityBank(nn.Module):
         own = classes.unique()  # sorted
         share = (own[:, None] == classes).float()  # (U, B)
         means = (share / share.sum(dim=1, keepdim=True)) @ rows.float()  # (U, D)
-        self.rows[own] = F.normalize(self.momentum * self.rows[own] + (1 - self.momentum) * means)
-        self.seen[own] = True
+        old = self.momentum * self.rows[own]
+        if self.first_visit == "replace":
+            old *= self.visited[own][:, None]
+        self.rows[own] = F.normalize(old + (1 - self.momentum) * means)
+        self.stored[own] = True
+        self.visited[own] = True
+
+    @torch.no_grad()
+    def cosine(self) -> float:
+        """Mean cosine of two different stored rows: near 0 where identities are told apart, 1 where all rows are one."""
+        rows = self.rows[self.stored]
+        num = len(rows)
+        # The squared length of the sum is the sum of all products, the n of a row with itself among them.
+        return (rows.sum(dim=0).square().sum().item() - num) / max(1, num * (num - 1))

@@ -26,7 +26,7 @@ METHODS = {
     "baseline": {},
     "memory": {"MEMORY.SIZE": "40"},
     "memory of a momentum encoder": {"MEMORY.SIZE": "40", "MEMORY.MOMENTUM": "0.9"},
-    "dimn": {"METHOD": "{NAME: dimn, BANK_INIT: class_means}", "SAMPLER": "{NAME: episode}", "LOSSES": "[]"},
+    "dimn": {"METHOD": "{NAME: dimn, BANK_INIT: class_means}", "SAMPLER": "{NAME: episode}", "LOSSES": "[softmax]"},
     "ecn": {"METHOD": "{NAME: ecn}", "LOSSES": "[]"},
     "class distances and drift": {
         "SAMPLER": "{NAME: hard_class, NUM_INSTANCES: 2}",

@@ -74,7 +74,7 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
     cfg = config.load(recipe, [*WORLD, *overrides])
     torch.manual_seed(0)
     size = {"num_classes": train_set.num_classes, "num_samples": len(train_set)}
-    method = objects.method(cfg, **size, classes=train_set.classes)
+    method = objects.method(cfg, **size, classes=train_set.classes, domains=train_set.domains)
     sampler = objects.sampler(cfg, train_set)
     objects.check_positives(cfg, sampler, train_set.classes)
     optimizer = objects.optimizer(cfg, method)

@@ -217,9 +217,10 @@ def method(
     num_classes: int,
     num_samples: int,
     classes: np.ndarray | None = None,
+    domains: np.ndarray | None = None,
     weights: str | None = None,
 ) -> Method:
-    """The method with its encoder, losses and memories, on the CPU; `classes` (N,) where it is to be trained."""
+    """The method with its encoder, losses and memories, on the CPU; `classes`, `domains` (N,) where it is to be trained."""
     kind: Any = find("methods", cfg.METHOD.NAME)
     made = encoder(cfg, features=kind.features, weights=weights)
     memory = None
@@ -248,6 +249,7 @@ def method(
         num_classes=num_classes,
         num_samples=num_samples,
         classes=classes,
+        domains=domains,
         dim=made.dim,
     )
     return built.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else built

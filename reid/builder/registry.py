@@ -39,7 +39,7 @@ FOLDERS = {
     "losses": Folder(("PairLoss", "ClassLoss"), frozenset({"num_classes", "dim"})),
     "methods": Folder(
         ("Method",),
-        frozenset({"encoder", "losses", "memory", "needs", "num_classes", "num_samples", "classes", "dim"}),
+        frozenset({"encoder", "losses", "memory", "needs", "num_classes", "num_samples", "classes", "domains", "dim"}),
     ),
     "data/samplers": Folder(("Sampler",), frozenset({"classes", "domains", "camids", "batch_size", "seed"})),
     "data/augment": Folder(("Augmentation",), frozenset({"size"})),
@@ -161,6 +161,8 @@ def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:
     known = options(folder, name)
     arguments = {}
     for key, value in given.items():
+        if f"{where}.{key}" in config.MOVED_OPTIONS:
+            raise ValueError(f"{where}: {key} has moved; write {config.MOVED_OPTIONS[f'{where}.{key}']}")
         if key not in known:
             raise ValueError(
                 f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}"

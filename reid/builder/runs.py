@@ -48,7 +48,11 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     _check_pictures([*source_sets, *validation], targets)
     runtime.seed(cfg.SEED)
     method = objects.method(
-        cfg, num_classes=train_set.num_classes, num_samples=len(train_set), classes=train_set.classes
+        cfg,
+        num_classes=train_set.num_classes,
+        num_samples=len(train_set),
+        classes=train_set.classes,
+        domains=train_set.domains,
     )
     objects.check_positives(cfg, batches, train_set.classes)
     objects.check_views(cfg, method)

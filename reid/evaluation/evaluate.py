@@ -15,7 +15,7 @@ from reid.evaluation import metrics, rank
 from reid.evaluation.protocol import fingerprint
 from reid.evaluation.rank import Ids, Searches
 from reid.evaluation.sides import Sides, gallery_of
-from reid.evaluation.ways import Expansion, Reranking, Way
+from reid.evaluation.ways import Expansion, Reranking, Unmapped, Way
 from reid.methods import Method
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,9 @@ def evaluate(
     Returns:
         Rows of `results.jsonl`: for each data set a `trial` row per trial and one `dataset` row, the mean over trials,
         with `R1_std` and so on where there are several; then, for each metric, one `mean` row over its targets. Rows of
-        re-ranking, query expansion and shortlists say so in `rescoring`, which other rows do not have.
+        re-ranking, query expansion and shortlists say so in `rescoring`, which other rows do not have. Rows of a method that
+        maps the gallery's vectors have `changed`: the share of queries whose first match would stand at another rank
+        without that.
     Raises:
         ValueError: no data set, one without trials, an unknown role, or what `check_method`, `embed` and `rank` refuse.
     """
@@ -76,7 +78,8 @@ def evaluate(
     try:
         for dataset in targets:
             about = {"dataset": dataset.name, "role": role.get(dataset.name, "target"), "metric": dataset.metric}
-            sides = Sides(method, dataset, embedding, both=len(ways) > 1, folder=cache)
+            both = len(ways) > 1 or method.maps_gallery
+            sides = Sides(method, dataset, embedding, both=both, folder=cache)
             rows += [
                 {**row, **about, **common} for row in _score_dataset(sides, dataset, ways, bootstrap, clustering, seed)
             ]
@@ -131,6 +134,9 @@ def _score_dataset(
                 _tell_left_out(dataset.name, number, trial, found)
             searches.append(found)
             groups.append(np.array([sample.pid for sample in trial.query])[found.valid])
+            if sides.method.maps_gallery and not way.name:
+                plain, _ = _search(sides, dataset, trial, Unmapped())
+                figures["changed"] = float((plain.first != found.first)[found.valid].mean())
             if clustering and dataset.metric == "retrieval" and not way.name:
                 figures |= _clusters(sides, trial, seed)
             sizes = {"num_query": len(trial.query), "num_gallery": len(gallery_of(trial))}
@@ -223,4 +229,6 @@ def _figures(row: Row) -> list[str]:
     recalls = sorted(
         (name for name in row if name.startswith("R@") and "_" not in name), key=lambda name: int(name[2:])
     )
-    return [name for name in (*ranks, "mAP", "mINP", *recalls, "MAP@R", "RP", "MRR", "NMI", "AMI") if name in row]
+    return [
+        name for name in (*ranks, "mAP", "mINP", *recalls, "MAP@R", "RP", "MRR", "NMI", "AMI", "changed") if name in row
+    ]

@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 OVER = ("seeds", "trials")
 METRICS = ("R1", "mAP", "R@1", "MAP@R")
-_FIGURE = re.compile(r"R\d+|mAP|mINP|R@\d+|MAP@R|RP|MRR|NMI|AMI")
+_FIGURE = re.compile(r"R\d+|mAP|mINP|R@\d+|MAP@R|RP|MRR|NMI|AMI|changed")
 
 
 @dataclass(frozen=True)

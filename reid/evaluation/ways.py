@@ -27,6 +27,16 @@ class Way:
 
 
 @dataclass(frozen=True)
+class Unmapped(Way):
+    """As it would be without what the method makes of the gallery's vectors: encoded as queries on both sides."""
+
+    name: str = "unmapped"
+
+    def apply(self, sides: Sides, trial: Trial) -> Similarity:
+        return sides.similarity(sides.query(trial.query), sides.query(gallery_of(trial)))
+
+
+@dataclass(frozen=True)
 class Expansion(Way):
     """Average query expansion with the `num` pictures a query finds first; fewer where the gallery is smaller."""
 

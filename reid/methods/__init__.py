@@ -49,6 +49,7 @@ class Method(nn.Module):
 
     encoder: nn.Module
     asymmetric = False  # True where encode_gallery differs from encode_query
+    maps_gallery = False  # True where encode_gallery changes vectors that could be searched as encode_query gives them
     inner_product = True  # False where `similarity` is overridden to give anything but an Inner
     rescoring = ""  # that of its similarity: what rows of results say where only shortlists are scored, else empty
     sampler: str | None = None  # the one SAMPLER whose batches it understands; None: any

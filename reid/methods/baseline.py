@@ -74,8 +74,14 @@ class Baseline(Method):
         return f"<baseline {self.encoder!r}, losses {', '.join(self.losses)}, memory {self.memory}>"
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
-        """One; its counts are, of each pair loss, the batches without an anchor it can use, in which it was 0."""
-        features = self.encoder(batch.images)
+        """One."""
+        yield self.phase_of(self.encoder(batch.images), batch)
+
+    def phase_of(self, features: Mapping[str, Tensor], batch: Batch) -> Phase:
+        """All losses of a batch, by the encoder's features of it.
+
+        counts: of each pair loss, the batches without an anchor it can use, in which it was 0.
+        """
         losses: dict[str, Tensor] = {}
         counts: dict[str, Tensor] = {}
         for term in self.terms:
@@ -86,7 +92,7 @@ class Baseline(Method):
                 counts[f"unusable_{term.name}"] = ~usable
             else:
                 losses[term.name] = term.weight * term.loss(features["after"], batch.classes)
-        yield Phase(losses, keep=self._kept(features, batch), counts=counts)
+        return Phase(losses, keep=self._kept(features, batch), counts=counts)
 
     def monitor(self, keep: dict[str, Tensor]) -> dict[str, float]:
         """Feature drift, for free: how far samples that come round again have moved from what the queues hold of them.
@@ -160,7 +166,7 @@ class Baseline(Method):
             return None
         return self.queues[feature].rows(normalize=normalize)
 
-    def _kept(self, features: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def _kept(self, features: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """What the queues should keep of this batch: nothing before START_STEP."""
         if self.memory is None or batch.step < self.memory.start_step:
             return {}

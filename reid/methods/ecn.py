@@ -48,7 +48,7 @@ class ECN(Method):
         self.num_neighbours, self.neighbours_from = num_neighbours, neighbours_from
         self.temperature, self.momentum = temperature, momentum
         # A row is zero until its picture is first seen: a logit of 0, and no gradient from it.
-        self.exemplars = IdentityBank(num_samples, encoder.dim)
+        self.exemplars = IdentityBank(num_samples, encoder.dim, first_visit="blend")
 
     def __repr__(self) -> str:
         return f"<ecn {self.encoder!r}, {len(self.exemplars.rows):,} exemplars, {self.num_neighbours} neighbours>"

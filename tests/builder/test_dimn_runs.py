@@ -10,6 +10,7 @@ from reid import checkpoint, config, optim, trainer
 from reid.builder import objects, runs
 
 DIMN = {"SAMPLER": "{NAME: episode}", "METHOD": "{NAME: dimn}", "SOLVER.CHECKPOINT_STEPS": "2"}
+DIMN |= {"LOSSES": "[softmax]"}
 
 
 def build(root, folder, overrides=None):
@@ -54,7 +55,7 @@ def test_killed_and_resumed_run_equals_an_unbroken_one(cfg, whole, tmp_path, mon
             runs.train(cfg(MEANS))
     runs.train(cfg(MEANS), resume=True)
     one, other = (checkpoint.load(folder / "model_last.pth") for folder in (whole[0], tmp_path / "run"))
-    assert {"bank.rows", "bank.seen", "mapping.0.weight"} <= one["model"].keys()
+    assert {"bank.rows", "bank.visited", "mapping.outer"} <= one["model"].keys()
     for key, value in one["model"].items():
         assert torch.equal(value, other["model"][key]), key
     for name in ("metrics.jsonl", "results.jsonl"):
@@ -82,18 +83,18 @@ def test_resuming_over_other_identities_or_another_order_shows_both_sides(cfg, t
 
 def test_nan_in_a_mapped_row_stops_the_step_and_leaves_the_bank(cfg, tmp_path, monkeypatch):
     kept = {}
-    real = objects.find("methods", "dimn").training_losses
+    real = objects.find("methods", "dimn").phases
 
     def poisoned(method, batch):
         if batch.step == 5:
             kept["before"], kept["method"] = method.bank.rows.clone(), method
-            method.mapping[0].weight.data[0, 0] = float("nan")
+            method.mapping.outer.data[0, 0] = float("nan")
         return real(method, batch)
 
-    monkeypatch.setattr(objects.find("methods", "dimn"), "training_losses", poisoned)
+    monkeypatch.setattr(objects.find("methods", "dimn"), "phases", poisoned)
     with pytest.raises(trainer.NonFiniteLoss, match=r"step 5: matching is nan.*bank is nan.*\.jpg") as error:
         runs.train(cfg())
-    assert "identity is" not in str(error.value)
+    assert "softmax is" not in str(error.value)
     assert torch.equal(kept["method"].bank.rows, kept["before"])
     saved = checkpoint.load(tmp_path / "run" / "model_last.pth")
     assert saved["progress"]["step"] == 4
@@ -105,8 +106,10 @@ def test_nan_in_a_mapped_row_stops_the_step_and_leaves_the_bank(cfg, tmp_path, m
     [
         ({"SAMPLER": "{NAME: balanced}"}, r"methods\.dimn: SAMPLER is balanced; expected episode"),
         ({"DATALOADER.BATCH_SIZE": "42"}, "episode: found 20 identities; expected at least 21"),
-        ({"LOSSES": "[softmax]"}, r"methods\.dimn takes no LOSSES"),
-        ({"MEMORY.SIZE": "8"}, r"methods\.dimn takes no MEMORY"),
+        ({"MEMORY.SIZE": "8"}, "MEMORY.SIZE is set and no loss is a pair loss"),
+        ({"METHOD.IDENTITY": "0.5"}, r"IDENTITY has moved; write LOSSES: \[\{NAME: softmax, WEIGHT: 1\.0\}"),
+        ({"METHOD.SCALE": "8", "METHOD.TEMPERATURE": "2"}, r"SCALE is 8\.0 and TEMPERATURE 2\.0; expected one of them"),
+        ({"SAMPLER": "{NAME: episode, NUM_INSTANCES: 16}"}, "NUM_INSTANCES is 16; expected 2 to 8"),
         ({"METHOD": "{NAME: dimn, SCORNG: dot}"}, r"no option SCORNG; did you mean SCORING\?"),
         ({"METHOD": "{NAME: dimn, SCORING: l2}"}, "SCORING: no l2; there are cosine, dot"),
     ],
@@ -138,11 +141,11 @@ def test_checkpoint_is_scored_by_either_score_and_either_side(whole, tmp_path):
     folder, trained = whole
     ways = {}
     for scoring in ("cosine", "dot"):
-        for gallery in ("mapped", "encoder"):
+        for gallery in ("mapped", "encoder", "both"):
             words = ["METHOD.SCORING", scoring, "METHOD.GALLERY", gallery]
             ways[scoring, gallery] = runs.score(None, folder / "model_final.pth", words, tmp_path)[-1]["mAP"]
     assert ways["cosine", "mapped"] == trained[-1]["mAP"]
-    assert len(set(ways.values())) == 4
+    assert len(set(ways.values())) == 6
 
 
 def test_rescoring_works_on_two_different_sides(whole, tmp_path):

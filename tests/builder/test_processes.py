@@ -50,7 +50,7 @@ print("equal")
 
 METHODS = {
     "baseline": "LOSSES: [softmax, triplet]\nMEMORY: {SIZE: 40}",
-    "dimn": "METHOD: {NAME: dimn, BANK_INIT: class_means}\nSAMPLER: {NAME: episode}",
+    "dimn": "METHOD: {NAME: dimn, BANK_INIT: class_means}\nSAMPLER: {NAME: episode}\nLOSSES: [softmax, triplet]\nMEMORY: {SIZE: 40}",
     "ecn": "METHOD: {NAME: ecn}",
     "plan": "LOSSES: [softmax, hierarchical_triplet]\nSAMPLER: {NAME: hard_class, NUM_INSTANCES: 2}\nMEMORY: {SIZE: 40}",
 }

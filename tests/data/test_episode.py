@@ -45,6 +45,22 @@ def test_two_different_pictures_from_two_cameras_where_there_are_two(seed):
         assert len(own) == 1 or camids[first] != camids[second]
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_more_pictures_of_each_identity(seed, balanced):
+    classes, domains, camids = uneven(seed)
+    made = Episode(classes, domains, camids, 16, seed, num_instances=4, balanced=balanced)
+    batches = made.batches(1)
+    assert len(batches) == len(made)
+    rows = np.stack(batches).reshape(len(batches), 4, 4)
+    assert (classes[rows] == classes[rows[..., :1]]).all()
+    assert all(len(set(row)) == 4 for row in classes[rows[..., 0]].tolist())
+    sizes = np.bincount(classes)
+    assert set(rows.ravel().tolist()) == set(np.flatnonzero(sizes[classes] > 1).tolist())
+    for group in rows.reshape(-1, 4).tolist():  # no picture twice but of identities that have too few
+        assert len(set(group)) == min(4, sizes[classes[group[0]]])
+
+
 @pytest.mark.parametrize("camids", [[-1] * 5, [3] * 5, [0, 0, 0, 0, 1], [0, 0, 0, 1, 1], [0, 0, 1, 1, 2]])
 def test_pairs_an_identity_are_as_few_as_show_every_picture(camids):
     classes = np.repeat(np.arange(4), 5)
@@ -91,7 +107,7 @@ def test_single_pictures_are_left_out_or_paired_with_themselves_and_counted():
 @pytest.mark.parametrize(
     ("sizes", "batch_size", "options", "message"),
     [
-        ([[4, 4, 4], [4]], 7, {}, "episode: found batches of 7; expected an even number"),
+        ([[4, 4, 4], [4]], 7, {}, "episode: found batches of 7 with 2 images an identity; expected a multiple"),
         ([[4, 4, 4], [4]], 10, {}, "episode: found 4 identities; expected at least 5, as a batch of 10"),
         ([[4, 4, 4], [4]], 8, {"balanced": True}, "found 1 identities in domain 1; expected at least 2"),
         ([[4, 4, 4], [4]], 18, {}, "found batches of 18 and 16 training images"),

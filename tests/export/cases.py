@@ -33,7 +33,7 @@ CASES = {
         },
         {"opset": 20},
     ),
-    "dimn": ({"METHOD": "{NAME: dimn}", "SAMPLER": "{NAME: episode}", "LOSSES": "[]", "MEMORY.SIZE": "0"}, {}),
+    "dimn": ({"METHOD": "{NAME: dimn}", "SAMPLER": "{NAME: episode}"}, {}),
     "mobilenet": (
         {
             "MODEL.BACKBONE.NAME": "mobilenetv2_100",

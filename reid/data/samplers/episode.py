@@ -1,4 +1,4 @@
-"""Episodes: two different pictures an identity, one to be searched with and one to be found, as DIMN trains on."""
+"""Episodes: K pictures per identity, each to be searched with and to be found, as DIMN trains on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ SINGLES = ("skip", "augment")
 
 
 class Episode(Sampler):
-    """Batches of batch_size / 2 identities, each once, with two pictures side by side: from two cameras where it has two.
+    """Batches of batch_size / K identities, each once, its K pictures side by side.
 
-    Every picture is seen each epoch. An identity has as many pairs as its pictures fill, or as its largest camera has
-    pictures where that is more than half: then those of the others come again.
+    Every picture is seen each epoch. With K = 2 a pair is of two cameras where the identity has two: it has as many pairs
+    as its pictures fill, or as its largest camera has pictures where that is more than half; then those of the others
+    come again. With more, cameras take turns and the last group is filled with the identity's first pictures, so that an
+    identity with fewer than K pictures has some twice, drawn anew.
 
     Args:
+        num_instances: K, 2 or more.
         balanced: every domain has an equal share of each batch, as in `Balanced`; else identities come as they are.
-        singles: of an identity with one picture: `skip` it, or `augment`: pair the picture with itself, drawn anew.
-    Raises ValueError where batch_size is odd, where there are fewer identities than a batch (of a domain: than its share)
-    needs, where there are fewer pictures than a batch holds, or where skipping leaves nothing of a domain.
-    Source: Song et al. 2019 (DIMN), as others relate it: a gallery and a probe picture of each identity. Cameras, balance
-    and singles are ours.
+        singles: of an identity with one picture: `skip` it, or `augment`: take the picture K times, drawn anew.
+    Raises ValueError where K does not divide batch_size or no identity has K pictures, where there are fewer identities
+    than a batch (of a domain: than its share) needs, where there are fewer pictures than a batch holds, or where skipping
+    leaves nothing of a domain.
+    Source: Song et al. 2019 (DIMN), as others relate it: a gallery and a probe picture of each identity. A larger K,
+    cameras, balance and singles are ours.
     """
 
     def __init__(
@@ -33,17 +37,20 @@ class Episode(Sampler):
         camids: np.ndarray,
         batch_size: int,
         seed: int,
+        num_instances: int = 2,
         balanced: bool = False,
         singles: str = "skip",
     ) -> None:
         self.batch_size, self.seed = batch_size, seed
         if singles not in SINGLES:
             raise ValueError(f"SINGLES: no {singles}; there are {', '.join(SINGLES)}")
-        if batch_size % 2:
+        counts = np.bincount(classes)
+        if not 2 <= num_instances <= max(2, counts.max()):
             raise ValueError(
-                f"sampler episode: found batches of {batch_size}; expected an even number: pairs of pictures"
+                f"sampler episode: NUM_INSTANCES is {num_instances}; expected 2 to {counts.max()}, the most pictures that an "
+                "identity has"
             )
-        single = np.bincount(classes)[classes] == 1
+        single = counts[classes] == 1
         self.kept = np.flatnonzero(~single) if singles == "skip" else np.arange(len(classes))
         for domain in np.setdiff1d(domains, domains[self.kept]):
             raise ValueError(
@@ -54,18 +61,20 @@ class Episode(Sampler):
             how = "left out" if singles == "skip" else "paired with themselves, augmented anew"
             self.notes = (f"{single.sum():,} identities have a single picture: {how}",)
         classes, domains, camids = classes[self.kept], domains[self.kept], camids[self.kept]
-        self.dealer = _Pairs("episode", classes, domains if balanced else np.zeros_like(domains), camids, batch_size, 2)
+        dealer = _Pairs if num_instances == 2 else Dealer
+        shares = domains if balanced else np.zeros_like(domains)
+        self.dealer = dealer("episode", classes, shares, camids, batch_size, num_instances)
 
     def __len__(self) -> int:
         return self.dealer.num_batches
 
     def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
-        """Arrays (batch_size,) int64; rows 2i and 2i + 1 are the pair of one identity."""
+        """Arrays (batch_size,) int64; the K of an identity stand side by side."""
         return [self.kept[batch] for batch in self.dealer.batches(np.random.default_rng((self.seed, epoch)))]
 
 
 class _Pairs(Dealer):
-    """Deals pairs in place of groups of K."""
+    """Deals pairs of two cameras in place of groups of K."""
 
     def _num_groups(self) -> np.ndarray:
         sizes = np.bincount(self.classes)
