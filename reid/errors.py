@@ -9,6 +9,12 @@ from collections.abc import Iterator
 
 from reid import escape
 
+MENDABLE = (ValueError, OSError, FloatingPointError)  # their messages say what to do
+
+
+class AnotherStopped(Exception):
+    """Another of several processes has stopped; the message is its own."""
+
 
 class InterruptedRun(Exception):
     """SIGINT or SIGTERM arrived and the run has been saved."""
@@ -26,7 +32,7 @@ def in_one_line() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (*MENDABLE, AnotherStopped) as error:
         logging.getLogger("reid").debug("where it happened", exc_info=True)
         print(f"error: {escape.line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -8,20 +8,18 @@ import os
 import platform
 import random
 import sys
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 import reid
 from reid import escape
 
 log = logging.getLogger("reid")
-T = TypeVar("T")
 
 
 def seed(value: int) -> None:
@@ -85,48 +83,13 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-# Several processes, one a GPU, as torchrun starts them. Alone, every function below does nothing.
-
-
-def join_processes() -> None:
-    """Joins the group torchrun described in the environment, if it did."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-
-
-def leave_processes() -> None:
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
-
-
 def rank() -> int:
+    """The number of this process among several (see `reid.processes`); 0 alone."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def from_first(make: Callable[[], T]) -> T:
-    """What `make` returns in the first process, in every process; in the others it is not called. Tensors on the CPU."""
-    made = [make() if rank() == 0 else None]
-    if world() > 1:
-        distributed.broadcast_object_list(made)
-    return cast(T, made[0])
-
-
-def gather(keep: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The rows of every process, in the order of their ranks, on every process: so memories stay equal everywhere."""
-    if world() == 1:
-        return keep
-    gathered = {}
-    for name, rows in keep.items():
-        parts = [torch.empty_like(rows) for _ in range(world())]
-        distributed.all_gather(parts, rows.contiguous())
-        gathered[name] = torch.cat(parts)
-    return gathered
 
 
 class RunFolder:

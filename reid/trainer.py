@@ -81,9 +81,8 @@ def train(
         plan = Plan(**resume["plan"]) if resume["plan"] else None
         if drift is not None:
             drift.kept = resume["drift"]
-    processes.start_equal(
-        method, but=[p for group in optimizer.param_groups if group.get("local") for p in group["params"]]
-    )
+    local = {id(p) for group in optimizer.param_groups if group.get("local") for p in group["params"]}
+    processes.copy_first(value for value in (*method.parameters(), *method.buffers()) if id(value) not in local)
     schedules = {group["name"]: group["schedule"] for group in method.param_groups() if "schedule" in group}
     last_step = min(epochs * len(loader), max_steps or math.inf)
     board = _board(run, progress.step)
@@ -93,6 +92,7 @@ def train(
         if run.writes:
             model = {"model": method.state_dict(), "progress": asdict(progress)}
             checkpoint.save(run / name, {**about, **model, **more})
+        processes.agree()
 
     def save_last() -> None:
         state = {"optimizer": optimizer.state_dict(), "scale": step.scale.state_dict()}
@@ -101,11 +101,12 @@ def train(
 
     def new_plan() -> Plan | None:
         given = method.start_epoch(progress.epoch, embed)
-        return runtime.from_first(lambda: given)
+        return processes.from_first(lambda: given)
 
     def note(row: dict[str, float], **seconds: float) -> None:
         run.append("metrics.jsonl", [{"step": progress.step, "epoch": progress.epoch, **row}])
         board.add({**row, **seconds}, progress.step)
+        processes.agree()
 
     if drift is not None and progress.step == 0:
         drift.measure(0)
@@ -150,7 +151,7 @@ def train(
                 if taken.skipped:
                     progress.skipped += 1
                 else:
-                    keep = runtime.gather(taken.keep)
+                    keep = processes.gather(taken.keep)
                     seen = method.monitor(keep) if logged else {}
                     method.remember(keep)
                     for name, count in processes.add_up(taken.counts).items():
@@ -168,12 +169,10 @@ def train(
                     note(moved)
                 if checkpoint_steps and progress.step % checkpoint_steps == 0:
                     save_last()
-                if signals:
+                if signum := processes.agree(max(signals, default=0)):  # that any process was sent
                     save_last()
-                    name = signal.Signals(signals[0]).name
-                    raise errors.InterruptedRun(
-                        signals[0], f"{name} at step {progress.step}: saved; go on with --resume"
-                    )
+                    name = signal.Signals(signum).name
+                    raise errors.InterruptedRun(signum, f"{name} at step {progress.step}: saved; go on with --resume")
                 waiting_since = time.perf_counter()
             runtime.log.info("epoch %d/%d, step %d: %s", progress.epoch + 1, epochs, progress.step, shown)
             progress.epoch = epochs if progress.step >= last_step else progress.epoch + 1

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from reid import checkpoint, config, runtime, trainer
+from reid import checkpoint, config, processes, runtime, trainer
 from reid.builder import objects, plugins, registry
 from reid.data import records, sources
 from reid.data.records import Dataset, Sample
@@ -19,16 +19,17 @@ from reid.evaluation import protocol, report
 from reid.evaluation.embed import embed
 from reid.evaluation.evaluate import check_method, evaluate
 from reid.methods import Method
+from reid.models.norms import statistics
 
 Rows = list[dict[str, Any]]
 
 
+@processes.together()
 def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     """Trains as `cfg` says, scores the targets, and returns the rows of the last scoring.
 
     resume: go on from the run folder's `model_last.pth`, exactly; start afresh where there is none yet.
     """
-    runtime.join_processes()
     runtime.start_log(None)
     run = runtime.RunFolder(cfg.OUTPUT_DIR)
     saved = _saved(cfg, run, resume)
@@ -106,10 +107,10 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
         best = checkpoint.load(run / "model_best.pth")
         checkpoint.load_state(method, best["model"], run / "model_best.pth")
         scorer.score_targets(best["progress"]["step"])
-    runtime.leave_processes()
     return scorer.rows
 
 
+@processes.together()
 def score(
     cfg: CfgNode | None,
     weights: str | Path | None = None,
@@ -121,7 +122,6 @@ def score(
     cfg: None takes the checkpoint's own, with `overrides` on top. A checkpoint needs none of its sources on disk.
     output: folder of the rows; None: `test` beside the checkpoint.
     """
-    runtime.join_processes()
     runtime.start_log(None)
     content = None if weights is None else checkpoint.load(weights)
     if cfg is None:
@@ -161,7 +161,6 @@ def score(
     for line in (*_told(rules), repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
         runtime.log.info("%s", line)
     scorer.score_targets(content["progress"]["step"] if content else 0)
-    runtime.leave_processes()
     return scorer.rows
 
 
@@ -180,7 +179,7 @@ class _Scorer:
         device: torch.device,
         keep: bool,
     ):
-        self.run, self.targets, self.validation = run, targets, validation
+        self.method, self.run, self.targets, self.validation = method, run, targets, validation
         self.rules, self.source_notes = rules, source_notes
         self.selection = cfg.TEST.SELECT
         self.rows: Rows = []
@@ -223,6 +222,7 @@ class _Scorer:
 
     def _score(self, datasets: list[Dataset], step: int, role: dict[str, str] | None = None) -> Rows:
         """The rows, each with the notes of the data behind it; the means also with the protocol in words."""
+        processes.copy_first(statistics(self.method))
         rows = self.evaluate(datasets, step=step, role=role)
         notes = {dataset.name: [*self.source_notes, *dataset.notes] for dataset in datasets}
         notes["mean"] = [*self.source_notes, *_notes(datasets)]
@@ -328,6 +328,7 @@ def _embed(
     """
     if indices is not None:
         samples = [samples[i] for i in indices]
+    processes.copy_first(statistics(method))
     training = method.training
     method.eval()
     encode = method.encode_query if feature == "embedding" else lambda images: method.encoder(images)[feature]

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
-from reid import runtime
+from reid import processes
 from reid.data.records import Sample
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def kept(folder: Path, title: str, key: str, num: int, compute: Callable[[], Ten
     Raises ValueError for a file that does not hold `num` embeddings.
     """
     path = Path(folder) / f"{title}-{key}.npy"
-    if _everywhere(path.exists()):
+    if not processes.agree(int(not path.exists())):  # computing is shared, so all of them compute or none
         try:
             rows = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
@@ -52,15 +52,6 @@ def kept(folder: Path, title: str, key: str, num: int, compute: Callable[[], Ten
             np.save(file, rows.numpy(), allow_pickle=False)
         partial.replace(path)  # whole or not at all
     return rows
-
-
-def _everywhere(true_here: bool) -> bool:
-    """Whether it is true on every process: computing is shared, so all of them compute or none."""
-    if runtime.world() == 1:
-        return true_here
-    found: list[bool] = [True] * runtime.world()
-    distributed.all_gather_object(found, true_here)
-    return all(found)
 
 
 def key(method: nn.Module, samples: Sequence[Sample], **choices: Any) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed
 from tqdm import tqdm
 
-from reid import escape, runtime
+from reid import escape, processes, runtime
 from reid.data import loader
 from reid.data.records import Sample
 
@@ -43,7 +43,7 @@ def embed(
         batches = loader.image_batches(some, transform, batch_size=batch_size, workers=workers)
         return _embed(encode, batches, some, device, autocast, title)
 
-    return compute(samples) if runtime.world() == 1 else _shared(compute, samples, device)
+    return compute(samples) if runtime.world() == 1 else _shared(compute, samples)
 
 
 def _embed(
@@ -74,7 +74,7 @@ def _embed(
     return embeddings
 
 
-def _shared(compute: Callable[[Sequence[Sample]], Tensor], samples: Sequence[Sample], device: torch.device) -> Tensor:
+def _shared(compute: Callable[[Sequence[Sample]], Tensor], samples: Sequence[Sample]) -> Tensor:
     """Each process computes one run of the samples; all get all of them. A fault on one is raised on every one."""
     size = -(-len(samples) // runtime.world())
     mine = samples[runtime.rank() * size : (runtime.rank() + 1) * size]
@@ -84,14 +84,14 @@ def _shared(compute: Callable[[Sequence[Sample]], Tensor], samples: Sequence[Sam
     except ValueError as error:
         fault = str(error)
     found: list[tuple[torch.Size, str]] = [(rows.shape, "")] * runtime.world()
+    processes.agree()
     distributed.all_gather_object(found, (rows.shape[1:], fault))
     for _, told in found:
         if told:
             raise ValueError(told)
     padded = torch.zeros(size, *found[0][0])  # the first process has a share whenever there is one
     padded[: len(rows)] = rows if mine else padded[:0]
-    on = device if distributed.get_backend() == "nccl" else torch.device("cpu")
-    return runtime.gather({"rows": padded.to(on)})["rows"][: len(samples)].cpu()
+    return processes.gather({"rows": padded})["rows"][: len(samples)]
 
 
 def _refuse_unsound(rows: Tensor, samples: Sequence[Sample]) -> None:

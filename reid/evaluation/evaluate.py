@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reid import processes
 from reid.data.records import Dataset, Trial
 from reid.evaluation import metrics, rank
 from reid.evaluation.protocol import fingerprint
@@ -180,7 +181,8 @@ def _clusters(sides: Sides, trial: Trial, seed: int) -> dict[str, float]:
     from reid.evaluation import clustering  # brings in faiss, for this alone
 
     others = gallery_of(trial)
-    return clustering.agreement(sides.gallery(others), [sample.pid for sample in others], seed=seed)
+    rows, pids = sides.gallery(others), [sample.pid for sample in others]
+    return processes.from_first(lambda: clustering.agreement(rows, pids, seed=seed))
 
 
 def _intervals(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reid import runtime
+from reid import processes
 from reid.data.loader import Batch
 from reid.losses import FEATURES, PairLoss, Term
 from reid.memory import CrossBatch, EmbeddingQueue
@@ -119,7 +119,7 @@ class Baseline(Method):
         planned = [term for term in self.terms if term.loss.needs]
         rows = embed("after" if any(term.feature == "after" for term in planned) else "before")
         classes = torch.from_numpy(self.classes)
-        plan = runtime.from_first(lambda: class_plan(rows, classes, self.needs))
+        plan = processes.from_first(lambda: class_plan(rows, classes, self.needs))
         for term in planned:
             term.loss.use_plan(plan)
         return plan

@@ -5,7 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
+
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
+
+
+def statistics(module: nn.Module) -> list[Tensor]:
+    """The running statistics of every BatchNorm below `module`: the only state that each of several processes has for itself."""
+    return [value for layer in module.modules() if isinstance(layer, BATCH_NORM) for value in layer.buffers()]
 
 
 @contextlib.contextmanager
@@ -15,8 +22,7 @@ def hold_statistics(module: nn.Module) -> Iterator[None]:
     What a forward gives does not change: a layer in training mode still normalises by its batch, one in evaluation mode
     by its running statistics. For passes that should not count, such as those of an inner step.
     """
-    batch_norm = nn.modules.batchnorm._BatchNorm
-    held = [layer for layer in module.modules() if isinstance(layer, batch_norm) and layer.track_running_stats]
+    held = [layer for layer in module.modules() if isinstance(layer, BATCH_NORM) and layer.track_running_stats]
     for layer in held:
         layer.track_running_stats = False
     try:

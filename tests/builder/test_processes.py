@@ -1,85 +1,203 @@
-"""Two training processes on the CPU: one run folder, equal weights and equal memories on both."""
+"""Two training processes on the CPU: one run folder, equal weights and memories, the same scores, one end for both."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = '''
-import sys
-from dataclasses import replace
 import torch
-from torch import distributed
-from reid import config, trainer
+
+from reid import checkpoint
 from reid.builder import runs
 
-kept = {}
-def spoilt(plan):
-    """What the second process makes is not what the batches are dealt by."""
-    second = plan is not None and distributed.get_rank() == 1
-    return replace(plan, neighbours=plan.neighbours.flip(1)) if second else plan
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import os, signal, sys
+import torch
+from torch import distributed
+from reid import config, errors, optim, runtime, trainer
+from reid.builder import objects, runs
+from reid.data import loader
+from reid.methods.baseline import Baseline
 
-real = trainer.train
-def train(method, loader, *args, **options):
-    kept["method"] = method
-    start, epoch, seen = method.start_epoch, loader.epoch, []
-    method.start_epoch = lambda *given: spoilt(start(*given))
-    loader.epoch = lambda number, **given: seen.append(given["plan"]) or epoch(number, **given)
-    result = real(method, loader, *args, **options)
-    hashes = [None, None]
-    distributed.all_gather_object(hashes, [str(plan) for plan in seen])
-    assert hashes[0] == hashes[1] and len(seen) == 2
-    if loader.sampler.needs:
-        assert seen[0] is None and seen[1].neighbours.shape == (20, 19)
+fault, rank, count = sys.argv[1], int(os.environ["RANK"]), iter(range(10**6))
+real_train, real_method, real_read, real_set_lr = trainer.train, objects.method, loader.read_image, optim.set_lr
+
+def method(*args, **options):
+    made = real_method(*args, **options)
+    if rank == 1:  # as if it had been made otherwise
+        for value in (*made.parameters(), *made.buffers()):
+            value.data = value.data.logical_not() if value.dtype == torch.bool else value.data + 1
+    return made
+
+def train(method, *args, **options):
+    result = real_train(method, *args, **options)
     for name, value in method.state_dict().items():
-        if isinstance(value, torch.Tensor) and not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
-            both = [torch.empty_like(value) for _ in range(2)]
+        if isinstance(value, torch.Tensor) and "running" not in name:
+            both = [torch.empty_like(value).contiguous() for _ in range(2)]
             distributed.all_gather(both, value.contiguous())
             assert torch.equal(*both), name
-    if hasattr(method, "queues"):
+    if getattr(method, "queues", None):
         assert method.queues["before"].filled == 40
+    print("equal")
     return result
-trainer.train = train
-runs.train(config.load(sys.argv[1], sys.argv[2:]))
-print("equal")
-'''
+
+def nan(self, batch):
+    for phase in real_phases(self, batch):
+        phase.losses = {name: loss * (float("nan") if batch.step == 4 else 1) for name, loss in phase.losses.items()}
+        yield phase
+
+def read_image(path):
+    if next(count) == 40:
+        raise ValueError(f"{path}: found a picture that fell apart")
+    return real_read(path)
+
+def set_lr(*args):
+    if next(count) == 6:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return real_set_lr(*args)
+
+def full(*args):
+    raise OSError(28, "No space left on device")
+
+trainer.train, objects.method = train, method
+if fault == "nan" and rank == 1:
+    real_phases, Baseline.phases = Baseline.phases, nan
+if fault == "picture" and rank == 1:
+    loader.read_image = read_image
+if fault == "signal" and rank == 1:
+    optim.set_lr = set_lr
+if fault == "disk":
+    os.fsync = full
+with errors.in_one_line():
+    runs.train(config.load(sys.argv[2]), resume=fault == "resume")
+"""
 
 
 METHODS = {
     "baseline": "LOSSES: [softmax, triplet]\nMEMORY: {SIZE: 40}",
     "dimn": "METHOD: {NAME: dimn, BANK_INIT: class_means}\nSAMPLER: {NAME: episode}\nLOSSES: [softmax, triplet]\nMEMORY: {SIZE: 40}",
     "ecn": "METHOD: {NAME: ecn}",
-    "plan": "LOSSES: [softmax, hierarchical_triplet]\nSAMPLER: {NAME: hard_class, NUM_INSTANCES: 2}\nMEMORY: {SIZE: 40}",
 }
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_two_processes_keep_equal_weights_and_memories(tiny_world, tmp_path, method):
+@pytest.fixture
+def prepare(tiny_world, tmp_path):
+    """prepare(folder, text) -> the config of a run into that folder."""
     (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "own.yaml").write_text(f"""
+
+    def write(folder: str, text: str) -> Path:
+        path = tmp_path / f"{folder}.yaml"
+        path.write_text(
+            f"""
 DATASETS:
   ROOT: {tiny_world}
   SOURCES: [{{NAME: folder, PATH: source_a}}, {{NAME: folder, PATH: source_b}}]
   TARGETS: [{{NAME: folder, PATH: target}}]
 INPUT: {{SIZE: [32, 16], AUGMENT: [flip, {{NAME: crop, PAD: 2}}]}}
 DATALOADER: {{BATCH_SIZE: 16, WORKERS: 0}}
-MODEL: {{BACKBONE: {{NAME: tiny}}}}
-{METHODS[method]}
+MODEL.BACKBONE.NAME: tiny
+{text}
 SOLVER: {{EPOCHS: 2, LOG_STEPS: 1}}
-OUTPUT_DIR: {tmp_path / "run"}
+OUTPUT_DIR: {tmp_path / folder}
 DEVICE: cpu
-""")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    result = subprocess.run(
-        [*command, str(tmp_path / "script.py"), str(tmp_path / "own.yaml")], cwd=ROOT, capture_output=True, text=True
-    )
+""".replace("MODEL.BACKBONE.NAME: tiny\n", "" if "MODEL" in text else "MODEL: {BACKBONE: {NAME: tiny}}\n")
+        )
+        return path
+
+    return write
+
+
+def two(config: Path, fault: str = "") -> list[tuple[int, str, str]]:
+    """Exit status, stdout and stderr of two processes, started as torchrun would, but without its hand over them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    words = [sys.executable, str(config.with_name("script.py")), fault, str(config)]
+    started = [
+        subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    return [(process.returncode, *told) for process in started for told in [process.communicate(timeout=240)]]
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_keep_equal_weights_and_memories(prepare, tmp_path, method):
+    for status, out, told in two(prepare("run", METHODS[method])):
+        assert status == 0, told[-3000:]
+        assert out.count("equal") == 1
+    assert [row["step"] for row in lines(tmp_path / "run" / "metrics.jsonl")] == list(range(1, 21))
+    assert [row["kind"] for row in lines(tmp_path / "run" / "results.jsonl")] == ["trial", "dataset", "mean"]
+
+
+def test_torchrun_starts_them(prepare, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*torchrun, "tools/train_net.py", "--config", str(prepare("run", METHODS["baseline"]))]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("equal") == 2
-    steps = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, 21))
-    kinds = [json.loads(line)["kind"] for line in (tmp_path / "run" / "results.jsonl").read_text().splitlines()]
-    assert kinds == ["trial", "dataset", "mean"]
+    assert lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 20
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("nan", "step 4: softmax is nan, triplet is nan"),
+        ("picture", "found a picture that fell apart"),
+        ("disk", "model_last.pth could not be written (No space left on device)"),
+    ],
+)
+def test_one_that_cannot_go_on_ends_both_with_its_message(prepare, fault, message):
+    ends = two(prepare("run", METHODS["baseline"]), fault)
+    teller = 0 if fault == "disk" else 1
+    for rank, (status, _, told) in enumerate(ends):
+        (last,) = [line for line in told.splitlines() if line.startswith("error: ")]
+        assert status == 2
+        assert message.split(" (")[0] in last
+        assert last.startswith(f"error: process {teller} stopped: ") == (rank != teller)
+        assert "Traceback" not in told
+
+
+def test_a_signal_to_one_saves_and_ends_both_and_they_go_on_together(prepare, tmp_path):
+    assert [status for status, *_ in two(prepare("whole", METHODS["baseline"]))] == [0, 0]
+    config = prepare("broken", METHODS["baseline"])
+    for status, _, told in two(config, "signal"):
+        assert status == 128 + 15
+        assert told.splitlines()[-1] == "stopped: SIGTERM at step 7: saved; go on with --resume"
+    assert checkpoint.load(tmp_path / "broken" / "model_last.pth")["progress"]["step"] == 7
+    assert [status for status, *_ in two(config, "resume")] == [0, 0]
+    one, other = (checkpoint.load(tmp_path / name / "model_last.pth")["model"] for name in ("whole", "broken"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items() if isinstance(value, torch.Tensor))
+    for name in ("metrics.jsonl", "results.jsonl"):
+        assert (tmp_path / "whole" / name).read_text() == (tmp_path / "broken" / name).read_text()
+
+
+def test_scores_are_those_of_one_process(prepare, tmp_path):
+    """Of the same weights; and of weights learned alone, where a loss is a mean over pictures that know nothing of each other."""
+    text = "LOSSES: [softmax]\nMODEL: {BACKBONE: {NAME: tiny}, NECK: false, FREEZE_BN: true, INSTANCE_NORM: true}"
+    assert [status for status, *_ in two(prepare("both", text))] == [0, 0]
+    rows = lines(tmp_path / "both" / "results.jsonl")
+    again = runs.score(None, tmp_path / "both" / "model_final.pth")
+    assert [row["mAP"] for row in again] == pytest.approx([row["mAP"] for row in rows], abs=1e-6)
+    from reid import config
+
+    alone = runs.train(config.load(prepare("alone", text)))
+    assert [row["mAP"] for row in alone] == pytest.approx([row["mAP"] for row in rows], abs=1e-3)
+    for one, other in zip(
+        lines(tmp_path / "alone" / "metrics.jsonl"), lines(tmp_path / "both" / "metrics.jsonl"), strict=True
+    ):
+        assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
