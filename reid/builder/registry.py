@@ -145,11 +145,17 @@ def card(name: str) -> Card:
 
 def origins(cfg: CfgNode, *, without: Sequence[str] = ()) -> list[dict[str, str]]:
     """Where each plug-in of a config came from, see `plugins.origin`; those of the keys `without` are not looked for."""
-    named: list[str] = []
-    for key in [key for key in _entries(cfg) if key not in without]:
+    found: dict[str, dict[str, str]] = {}
+    for key, folder in _entries(cfg).items():
+        if key in without:
+            continue
         values = functools.reduce(lambda node, part: node[part], key.split("."), cfg)
-        named += [entry(value, key)["NAME"] for value in ([values] if isinstance(values, dict) else values)]
-    return [plugins.origin(name) for name in dict.fromkeys(named) if plugins.is_one(name)]
+        for value in [values] if isinstance(values, dict) else values:
+            name = entry(value, key)["NAME"]
+            if plugins.is_one(name):
+                find(folder, name)  # refuses what does not belong there
+                found[name] = plugins.origin(name)
+    return list(found.values())
 
 
 def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:

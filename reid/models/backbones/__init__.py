@@ -23,7 +23,8 @@ PROBE = (1, 3, 128, 64)  # total stride 32 leaves a map of 4x2, so that halving 
 class Backbone(nn.Module):
     """What a file of this folder makes public, and what a class from elsewhere must be.
 
-    forward: (B, 3, H, W) float32, normalised by `pixels` -> a feature map (B, C, h, w), or tokens (B, T, C).
+    forward: (B, 3, H, W) float32, normalised by `pixels` -> a feature map (B, C, h, w), or tokens (B, T, C). It is traced
+    by exports, in which `images.shape[0]` stays free and `len(images)` would not.
     num_prefix_tokens: of the T, those at the front that stand for no patch; a class token is the first of them.
     pixels: the mean and deviation that weights from a file want where the file itself does not say.
     num_features, gives_tokens: C, and which of the two it is; `build` finds both by looking.
