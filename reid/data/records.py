@@ -151,7 +151,13 @@ def _listing(folder, wanted) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: found no such folder; unpack the data set again, whole")
     with os.scandir(folder) as entries:
-        return [folder / name for name in sorted(entry.name for entry in entries if wanted(entry))]
+        names = sorted(entry.name for entry in entries if wanted(entry))
+    for name in names:
+        if any("\udc80" <= letter <= "\udcff" for letter in name):  # how Python spells a byte that it cannot decode
+            raise ValueError(
+                f"{folder}: found the name {os.fsencode(name)!r}, which is not UTF-8; expected one that is: rename it"
+            )
+    return [folder / name for name in names]
 
 
 def below(root: str | Path, relative: str) -> Path:

@@ -340,7 +340,12 @@ def test_folder_as_csv_names_the_line_that_is_wrong(tmp_path, row, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"path": "../mine"}, "stays below"),
+        (
+            {"path": "../mine"},
+            r"found PATH \.\./mine; expected a path below DATASETS\.ROOT: set that to /\S+ and PATH to mine$",
+        ),
+        ({"path": "/some/where/mine"}, "set that to /some/where and PATH to mine"),
+        ({"path": "~/mine"}, f"set that to {Path.home()} and PATH to mine"),
         ({"path": "mine", "form": "coco"}, "FORM 'coco'"),
         ({"path": "mine", "metric": "mAP"}, "METRIC 'mAP'"),
         ({"path": "mine", "form": "csv"}, "0 CSV files"),

@@ -74,6 +74,15 @@ def test_paths_below_the_root_are_taken_with_either_slash(tmp_path):
     assert records.below(tmp_path, "a\\b..c.jpg") == tmp_path / "a" / "b..c.jpg"
 
 
+def test_name_that_is_not_utf8_is_named(tmp_path):
+    try:
+        (tmp_path / "caf\udce9.jpg").touch()
+    except (OSError, UnicodeError):
+        pytest.skip("this file system keeps no such name")
+    with pytest.raises(ValueError, match=r"found the name b'caf\\xe9\.jpg', which is not UTF-8"):
+        records.images(tmp_path)
+
+
 def archive(path, **members):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for name, data in members.items():

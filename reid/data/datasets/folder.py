@@ -15,6 +15,7 @@ Counts: none are known. Terms: yours to know.
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 from reid.data import records
@@ -45,6 +46,12 @@ def load(
         raise ValueError(f"folder: found METRIC {metric!r}; expected reid or retrieval")
     if form not in ("auto", *FORMS):
         raise ValueError(f"folder: found FORM {form!r}; expected auto, {', '.join(FORMS)}")
+    outside = Path(path).expanduser()
+    if outside.is_absolute() or ".." in outside.parts:
+        outside = Path(str(root).split(os.pathsep)[0], outside).resolve()
+        raise ValueError(
+            f"folder: found PATH {path}; expected a path below DATASETS.ROOT: set that to {outside.parent} and PATH to {outside.name}"
+        )
     records.below("DATASETS.ROOT", path)
     place = records.find(root, [path], dataset="folder", card=CARD, tree=TREE)
     form = _form_of(place) if form == "auto" else form
