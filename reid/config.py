@@ -71,7 +71,7 @@ def defaults() -> CfgNode:
     c.DATASETS = CfgNode()
     c.DATASETS.ROOT = ""  # folders joined by the path separator; empty: $REID_DATASETS, $FASTREID_DATASETS, datasets
     c.DATASETS.WALKERS_ROOT = "datasets/walkers"  # where the built-in data is drawn
-    c.DATASETS.SOURCES = []  # sets to train on: NAME or {NAME: ..., OPTION: ...}
+    c.DATASETS.SOURCES = []  # sets to train on: NAME or {NAME: ..., OPTION: ...}; AS: the name it goes by
     c.DATASETS.TARGETS = []  # sets to score: the same
     c.DATASETS.CHECK_COUNTS = True  # False: a count that is off becomes a note in the results, not an error
     c.DATASETS.ALLOW_WITHDRAWN = False  # True: sets withdrawn by their authors may be loaded, with a dated notice

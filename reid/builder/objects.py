@@ -41,7 +41,10 @@ def datasets(cfg: CfgNode, entries: Sequence[str | dict[str, Any]]) -> list[Data
         made.append(dataclasses.replace(dataset, notes=(*dataset.notes, notice)) if notice else dataset)
     repeated = {d.name for d in made if sum(d.name == other.name for other in made) > 1}
     if repeated:
-        raise ValueError(f"DATASETS: {', '.join(sorted(repeated))} is named twice in one list")
+        raise ValueError(
+            f"DATASETS: {', '.join(sorted(repeated))} is named twice in one list; give each a name of its own, "
+            "as {NAME: folder, PATH: ..., AS: site_a}"
+        )
     return made
 
 

@@ -45,7 +45,7 @@ def find(name: str) -> Any:
             raise ValueError(f"{name}: {path} cannot be imported: it needs {error.name}, which is not here") from error
         raise ValueError(
             f"{name}: the package {package} cannot be imported here (no module {error.name}); "
-            "install it, or put the folder it lies in on PYTHONPATH"
+            "install it, put the folder it lies in on PYTHONPATH, or run reid from there"
         ) from None
     except (Exception, SystemExit) as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())

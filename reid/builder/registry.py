@@ -6,6 +6,7 @@ which a config names as `package.module:Class`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -123,9 +124,11 @@ def make(folder: str, block: Any, **injected: Any) -> Any:
 def dataset(cfg: CfgNode, value: Any, *, check_counts: bool) -> Callable[[], Dataset]:
     """The reader of one entry of DATASETS.SOURCES or .TARGETS: called, it reads the set from disk.
 
+    AS, an option of any set, is the name it goes by here.
     Raises ValueError for what is no entry, an unknown NAME or an unknown option; the reader for what is on disk.
     """
     block = entry(value, "DATASETS")
+    name = config.coerce(block.pop("AS", ""), "", f"DATASETS: AS of {block['NAME']}")
     root = cfg.DATASETS.WALKERS_ROOT if block["NAME"] == "walkers" else cfg.DATASETS.ROOT
     read = prepare("data/datasets", block, root=root, check_counts=check_counts)
 
@@ -133,7 +136,7 @@ def dataset(cfg: CfgNode, value: Any, *, check_counts: bool) -> Callable[[], Dat
         made = read()
         if not isinstance(made, Dataset):
             raise ValueError(f"{block['NAME']}: gave a {type(made).__name__}; expected a Dataset of reid.data.records")
-        return made
+        return dataclasses.replace(made, name=name) if name else made
 
     return load
 

@@ -7,7 +7,10 @@ are injected, never options.
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,3 +109,13 @@ class Term:
     def __post_init__(self) -> None:
         if self.feature not in FEATURES:
             raise ValueError(f"losses.{self.name}: no FEATURE {self.feature}; there are {', '.join(FEATURES)}")
+
+
+def __getattr__(name: str) -> Any:
+    """`losses.Triplet` and its like: a loss by its class, whichever file it stands in."""
+    files = pkgutil.iter_modules(__path__) if name[:1].isupper() else ()
+    for file in files:
+        found = getattr(importlib.import_module(f"{__name__}.{file.name}"), name, None)
+        if isinstance(found, type) and issubclass(found, Loss):
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -191,3 +191,23 @@ def test_new_key_changes_no_fingerprint_of_a_frozen_block(monkeypatch):
     monkeypatch.setattr(config, "defaults", more)
     assert frozen("[MODEL]", "MODEL.DIM", "8") == before
     assert frozen("[MODEL]", "MODEL.DIM", "8", "MODEL.NEW_KEY", "4") != before
+
+
+def test_two_sets_of_one_name_are_told_apart_by_as(tmp_path):
+    for site in ("siteA", "siteB"):
+        for picture in ("1/a.png", "2/b.png"):
+            file = tmp_path / site / "people" / picture
+            file.parent.mkdir(parents=True)
+            file.touch()
+    cfg = config.load(None, ["DATASETS.ROOT", str(tmp_path)])
+    one, other = ({"NAME": "folder", "PATH": f"{site}/people"} for site in ("siteA", "siteB"))
+    with pytest.raises(
+        ValueError, match=r"people is named twice in one list; give each a name of its own, .*AS: site_a"
+    ):
+        objects.datasets(cfg, [one, other])
+    named = objects.datasets(cfg, [{**one, "AS": "site_a"}, other])
+    assert [(dataset.name, len(dataset.train)) for dataset in named] == [("site_a", 2), ("people", 2)]
+    with pytest.raises(ValueError, match=r"AS of folder is 3 \(int\); expected a text"):
+        objects.datasets(cfg, [{**one, "AS": 3}])
+    with pytest.raises(ValueError, match="found a data set called 'a/b'"):
+        objects.datasets(cfg, [{**one, "AS": "a/b"}])
