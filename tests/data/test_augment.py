@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from reid import config
 from reid.builder import objects, registry
 from reid.data.augment import Augmentation
 from reid.data.augment import erasing as erasing_file
+from reid.data.augment._colour import GREY
 from reid.data.augment.crop import Crop
 from reid.data.augment.erasing import Erasing
 from reid.data.augment.flip import Flip
-from reid.data.augment.jitter import GREY, Jitter
+from reid.data.augment.jitter import Jitter
 from reid.data.augment.resized_crop import ResizedCrop
 from reid.data.transforms import Train
 
@@ -178,3 +183,27 @@ def test_wrong_augment_is_one_clear_line(augment, message):
     with pytest.raises(ValueError, match=message) as error:
         objects.train_transform(config.load(None, ["INPUT.AUGMENT", augment]))
     assert "\n" not in str(error.value)
+
+
+# ---- docs/augmentations.md
+
+PAGE = (Path(__file__).parents[2] / "docs" / "augmentations.md").read_text(encoding="utf-8")
+ROWS = {match[1]: match[0] for match in re.finditer(r"^\| `([a-z_]+)` \|.*$", PAGE, re.MULTILINE)}
+
+
+def test_the_page_of_augmentations_has_each_with_its_options_and_defaults():
+    assert list(ROWS) == NAMES
+    for name, row in ROWS.items():
+        stated = {key: yaml.safe_load(value) for key, value in re.findall(r"`([A-Z_0-9]+) ([^`]+)`", row)}
+        options = registry.options("data/augment", name)
+        defaults = {key: list(p.default) if isinstance(p.default, tuple) else p.default for key, p in options.items()}
+        assert stated == defaults, name
+
+
+def test_the_lists_the_page_of_augmentations_shows_are_taken(tmp_path):
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block)
+        cfg = config.load(path)
+        objects.train_transform(cfg)
+        objects.views(cfg)

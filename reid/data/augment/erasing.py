@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from reid.data.augment import Augmentation, Draws, probability
+from reid.data.augment import Augmentation, Draws, _box, probability
 
 MEAN = (124, 116, 104)  # of ImageNet: what is erased becomes 0 once normalised
-AREA, RATIO = (0.02, 0.4), (0.3, 1 / 0.3)
-TRIES = 10
 
 
 class Erasing(Augmentation):
@@ -28,13 +24,7 @@ class Erasing(Augmentation):
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> Draws | None:
         """(top, left, height, width) in pixels."""
-        for _ in range(TRIES):
-            area = size[0] * size[1] * rng.uniform(*AREA)
-            ratio = rng.uniform(*RATIO)  # height / width
-            h, w = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-            if 0 < h < size[0] and 0 < w < size[1]:
-                return (*rng.integers(0, (size[0] - h + 1, size[1] - w + 1)).tolist(), h, w)
-        return None
+        return _box.draw(rng, size)
 
     def apply(self, image: np.ndarray, draws: Draws) -> np.ndarray:
         y, x, h, w = draws

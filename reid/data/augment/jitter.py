@@ -7,9 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from reid.data.augment import Augmentation, Draws, probability, within
-
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and PIL weigh R, G, B
+from reid.data.augment import Augmentation, Draws, _colour, probability, within
 
 
 class Jitter(Augmentation):
@@ -43,15 +41,9 @@ class Jitter(Augmentation):
     def apply(self, image: np.ndarray, draws: Draws) -> np.ndarray:
         brightness, contrast, saturation, turn = draws
         if brightness != 1 or contrast != 1:
-            # Both are functions of one value, so the two are one look-up.
-            levels = np.clip(np.arange(256) * brightness, 0, 255)
-            means = [float(levels @ np.bincount(plane.ravel(), minlength=256)) for plane in cv2.split(image)]
-            middle = float(np.dot(GREY, means)) / (image.shape[0] * image.shape[1])
-            levels = np.clip(middle + (levels - middle) * contrast, 0, 255)
-            image = cv2.LUT(image, np.rint(levels).astype(np.uint8))
+            image = _colour.rescaled(image, brightness, contrast)
         if saturation != 1:
-            grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-            image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
+            image = _colour.saturated(image, saturation)
         if turn:
             hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
             # OpenCV counts the circle in 180 steps, to fit a byte.
