@@ -9,7 +9,7 @@ from redivide import OnePart, Redivide
 from tiny_run import build
 
 from reid import checkpoint, optim
-from reid.builder import objects, registry, runs
+from reid.builder import runs
 from reid.losses import Term
 from reid.losses.triplet import Triplet
 from reid.models.encoder import Encoder
@@ -46,15 +46,6 @@ def test_k_means_finds_parts_that_lie_apart_and_keeps_them_for_two_epochs():
     ).parts
     assert torch.equal(parts, true) or torch.equal(parts, 1 - true)
     assert method.start_epoch(3, lambda feature: pytest.fail("embeds again")) is None
-
-
-@pytest.fixture(autouse=True, scope="module")
-def plugged():
-    real, own = registry.find, {"redivide:Redivide": Redivide, "redivide:OnePart": OnePart}
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (registry, objects):
-            patch.setattr(module, "find", lambda folder, name: own.get(name) or real(folder, name))
-        yield
 
 
 def cfg(world, folder, **overrides):
