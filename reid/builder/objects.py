@@ -248,13 +248,13 @@ def method(
         encoder=made,
         losses=terms,
         memory=memory,
-        needs=batches.needs,
         num_classes=num_classes,
         num_samples=num_samples,
         classes=classes,
         domains=domains,
         dim=made.dim,
     )
+    built.needs = batches.needs
     return built.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else built
 
 

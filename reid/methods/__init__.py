@@ -1,9 +1,8 @@
 """Methods: one file each; the config's NAME is the file's name, the constructor's signature its options.
 
 The trainer and the evaluator know only the contract below, never which method runs. `encoder`, `losses`, `memory`,
-`num_classes`, `classes`, `dim`, `num_samples` and `needs` in a constructor are injected by `reid.builder`, never options;
-`classes` are those of the training set, (N,) int64, and None where a checkpoint is only scored; `needs` is what the sampler
-goes by, fields of a `Plan`.
+`num_classes`, `classes`, `dim` and `num_samples` in a constructor are injected by `reid.builder`, never options; `classes`
+are those of the training set, (N,) int64, and None where a checkpoint is only scored.
 """
 
 from __future__ import annotations
@@ -54,6 +53,7 @@ class Method(nn.Module):
     rescoring = ""  # that of its similarity: what rows of results say where only shortlists are scored, else empty
     sampler: str | None = None  # the one SAMPLER whose batches it understands; None: any
     gives: frozenset[str] = frozenset()  # the fields of a `Plan` that samplers and losses may need of it
+    needs: frozenset[str] = frozenset()  # those that its run's sampler needs: set by whoever puts the two together
     features: tuple[str, ...] = ()  # what its encoder gives besides `before` and `after`: see `Encoder.forward`
     views: frozenset[str] = frozenset()  # the INPUT.VIEWS that it reads, and finds in `Batch.views`
     # For a step within a phase. While training the trainer's own stands here: it keeps fp16 from losing small gradients.

@@ -31,8 +31,6 @@ class Baseline(Method):
         negatives_within_domain: pair losses see negatives of the anchor's own source only.
         metric: `cosine` between embeddings, or `euclidean`: two more columns turn its ranking into an inner product.
         classes: (N,) int64 of the training samples, while training.
-        needs: what the sampler goes by, of `distances` between classes and `neighbours`. They and what losses need are
-            measured before every epoch but the first, whose encoder may know nothing yet.
     Source: Luo et al. 2019, Bag of Tricks; the memory is Wang et al. 2020 (XBM).
     """
 
@@ -47,7 +45,6 @@ class Baseline(Method):
         negatives_within_domain: bool = False,
         metric: str = "cosine",
         classes: np.ndarray | None = None,
-        needs: frozenset[str] = frozenset(),
     ):
         super().__init__()
         if metric not in METRICS:
@@ -59,7 +56,6 @@ class Baseline(Method):
         self.metric = metric
         self.asymmetric = metric == "euclidean"
         self.classes = classes
-        self.needs = needs.union(*(term.loss.needs for term in losses))
         self.memory = memory
         remembered = {term.feature for term in losses if isinstance(term.loss, PairLoss)} if memory else set()
         if memory and not remembered:
@@ -114,12 +110,23 @@ class Baseline(Method):
                     key.lerp_(parameter, 1 - self.memory.momentum)
 
     def start_epoch(self, epoch: int, embed: Callable[..., Tensor]) -> Plan | None:
-        if self.classes is None or not self.needs or epoch == 0:
-            return None
+        """Distances between classes and neighbours, where they are needed; not before the first epoch, whose encoder may
+        know nothing yet.
+
+        Raises ValueError where they are needed and the classes of the training set are not known.
+        """
         planned = [term for term in self.terms if term.loss.needs]
+        needs = self.needs.union(*(term.loss.needs for term in planned))
+        if needs and self.classes is None:
+            raise ValueError(
+                f"baseline: found no classes of the training samples, which {' and '.join(sorted(needs))} are measured by; "
+                "expected the argument `classes`"
+            )
+        if not needs or epoch == 0:
+            return None
         rows = embed("after" if any(term.feature == "after" for term in planned) else "before")
         classes = torch.from_numpy(self.classes)
-        plan = processes.from_first(lambda: class_plan(rows, classes, self.needs))
+        plan = processes.from_first(lambda: class_plan(rows, classes, needs))
         for term in planned:
             term.loss.use_plan(plan)
         return plan

@@ -42,7 +42,7 @@ class DIMN(Baseline):
     Gradients flow through both pictures, never into the bank.
 
     Args:
-        losses, memory, negatives_within_domain, classes, needs: as in `Baseline`. domains: (N,) int64, while training.
+        losses, memory, negatives_within_domain, classes: as in `Baseline`. domains: (N,) int64, while training.
         matching, bank, triplet: weights of the three losses; 0 leaves one out. Cross-entropy of a probe over the C scores;
             squared distance of a fresh row to the stored one, of those stored; own row against the hardest other of the C.
         triplet_on: `probability`: of the softmax over the scores, as published; its gradient fades for hard probes.
@@ -81,7 +81,6 @@ class DIMN(Baseline):
         negatives_within_domain: bool = False,
         classes: np.ndarray | None = None,
         domains: np.ndarray | None = None,
-        needs: frozenset[str] = frozenset(),
         matching: float = 1.0,
         bank: float = 0.01,
         triplet: float = 1.0,
@@ -104,7 +103,7 @@ class DIMN(Baseline):
         scoring: str = "cosine",
         gallery: str = "mapped",
     ):
-        super().__init__(encoder, losses, memory, negatives_within_domain, classes=classes, needs=needs)
+        super().__init__(encoder, losses, memory, negatives_within_domain, classes=classes)
         chosen = {"triplet_on": triplet_on, "candidates": candidates, "bank_init": bank_init, "unseen": unseen}
         chosen |= {"reference": reference, "scoring": scoring, "gallery": gallery}
         for name, choice in chosen.items():

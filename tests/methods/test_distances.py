@@ -89,14 +89,17 @@ def test_baseline_measures_what_is_needed_and_not_before_the_second_epoch():
         asked.append(feature)
         return embeddings
 
-    def baseline(*terms, **options):
-        return Baseline(Encoder("tiny"), terms, classes=classes.numpy(), **options)
+    def baseline(term, needs=frozenset()):
+        method = Baseline(Encoder("tiny"), [term], classes=classes.numpy())
+        method.needs = needs
+        return method
 
     before, after = (Term("htl", loss, feature=feature) for feature in ("before", "after"))
     needs = frozenset({"neighbours"})
     assert baseline(before, needs=needs).start_epoch(0, embed) is None
     assert baseline(Term("triplet", Triplet())).start_epoch(1, embed) is None
-    assert Baseline(Encoder("tiny"), [before]).start_epoch(1, embed) is None, "it is only scored"
+    with pytest.raises(ValueError, match="found no classes of the training samples, which distances are measured by"):
+        Baseline(Encoder("tiny"), [before]).start_epoch(0, embed)
     assert asked == []
     plan = baseline(before).start_epoch(1, embed)
     assert plan.given == {"distances"}
