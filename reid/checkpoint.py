@@ -6,25 +6,76 @@ import contextlib
 import os
 import pickle
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
-FORMAT = "reid checkpoint"
+from reid import digest, schema, version1
+
 VERSION = 2
 
 
+class Progress(TypedDict):
+    """`reid.trainer.Progress`"""
+
+    epoch: int
+    batch: int
+    step: int
+    best: float
+    lengths: dict[str, int]
+    counts: dict[str, Tensor]
+    skipped: int
+
+
+class Protocol(TypedDict):
+    """`reid.evaluation.protocol.describe`"""
+
+    sources: list[dict[str, Any]]
+    targets: list[dict[str, Any]]
+    rules: dict[str, Any]
+
+
+class Content(TypedDict):
+    """What every checkpoint holds, beside `digest.HEADER`."""
+
+    config: str  # YAML, for `reid.config.parse`
+    protocol: Protocol
+    notes: list[str]  # of the sources
+    plugins: list[dict[str, str]]  # `reid.builder.plugins.origin` of each
+    label_map: dict[str, list[int]]  # source -> its pids in the order of their classes
+    num_samples: int  # training pictures
+    processes: int  # that trained; 0: not known
+    model: dict[str, Any]  # a method's state_dict: tensors, and the extra state that a module keeps of its own
+    progress: Progress
+
+
+class Resumable(Content):
+    """And what a run needs besides to go on from it."""
+
+    optimizer: dict[str, Any]
+    scale: dict[str, Any]
+    plan: dict[str, Tensor | None] | None
+    drift: dict[int, Tensor]
+    random: dict[str, Any]
+
+
 def save(path: str | Path, content: dict[str, Any]) -> None:
-    """Writes `content` to `path` by way of a temporary file beside it, flushed to the disk and renamed.
+    """Writes `content`, a `Content` or `Resumable`, to `path` by way of a temporary file beside it, flushed to the disk and
+    renamed.
 
     Raises OSError when the disk is full or not writable; what stood at `path` before is still there.
     """
     path = Path(path)
+    content = {name: value for name, value in content.items() if name not in digest.HEADER}
+    _check(content, f"checkpoint: {path}")
+    header = {"format": digest.FORMAT, "version": VERSION, "digest": digest.of(content)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+            torch.save({**header, **content}, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -37,12 +88,42 @@ def save(path: str | Path, content: dict[str, Any]) -> None:
         ) from error
 
 
-def load(path: str | Path) -> dict[str, Any]:
-    """The content `save` wrote, on the CPU. Nothing in the file is executed.
+def load(path: str | Path, *, resume: bool = False) -> dict[str, Any]:
+    """The `Content` that `save` wrote, on the CPU; of VERSION 1 in today's words. Nothing in the file is executed.
 
-    Raises FileNotFoundError, or ValueError for a file that is truncated, hostile, not ours, or of another version.
+    resume: it must be a `Resumable`.
+
+    Raises FileNotFoundError, or ValueError for a file that is truncated, changed, hostile, malformed, not ours, or of another
+    version.
     """
     path = Path(path)
+    where = f"checkpoint: {path}"
+    content = _read(path)
+    version = content.get("version")
+    if version not in (1, VERSION):
+        raise ValueError(f"{where} has format version {version}; this release reads the versions 1 and {VERSION}")
+    if version == 1 and resume:
+        raise ValueError(
+            f"{where} is of version 1, that of release 0.1.0: it can be scored, exported and used as weights, but no run goes on "
+            "from it; train anew in another OUTPUT_DIR"
+        )
+    if version == 1:
+        content = version1.content(content)
+    else:
+        digest.check(content, where)
+        content = {name: value for name, value in content.items() if name not in digest.HEADER}
+    _check(content, where)
+    if version == 1:
+        try:
+            content["model"] = version1.state(content["model"])
+        except ValueError as error:
+            raise ValueError(f"{where} cannot be opened: {error}") from None
+    if resume and "optimizer" not in content:
+        raise ValueError(f"{where} holds weights alone; expected a run's model_last.pth to go on from")
+    return content
+
+
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint: no file {path}; expected one written by reid train")
     try:
@@ -54,27 +135,58 @@ def load(path: str | Path) -> dict[str, Any]:
             f"checkpoint: {path} holds more than tensors and plain Python, or is no checkpoint at all; "
             "it was refused and nothing in it was executed"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # a damaged file can fail in any way a parser can
         raise ValueError(
             f"checkpoint: {path} ({path.stat().st_size:,} bytes) cannot be read: {_first_line(error)}; "
             "it may be cut short. Use an older checkpoint of the run"
         ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != digest.FORMAT:
         raise ValueError(
             f"checkpoint: {path} is not a checkpoint of this toolkit; "
             "bare weights go into MODEL.BACKBONE.WEIGHTS instead"
         )
-    if content.get("version") != VERSION:
-        raise ValueError(
-            f"checkpoint: {path} has format version {content.get('version')}; this release reads version {VERSION}"
-        )
     return content
 
 
-def load_state(module: torch.nn.Module, state: dict[str, Any], path: str | Path) -> None:
-    """Puts `state` into `module`, or raises a ValueError naming the keys and shapes that do not fit."""
+def _check(content: dict[str, Any], where: str) -> None:
+    """Raises ValueError where `content` is neither a `Content` nor, with an optimiser, a `Resumable`."""
+    try:
+        schema.check(content, Resumable if "optimizer" in content else Content)
+        for name, value in content["model"].items():
+            whole = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+            if not whole and not name.endswith("_extra_state"):
+                raise ValueError(f"model.{name} is of type {type(value).__name__}, expected a plain tensor")
+    except ValueError as error:
+        raise ValueError(f"{where} is malformed: {error}") from None
+
+
+def keep(path: Path, step: int, number: int) -> None:
+    """Gives the checkpoint of `step` at `path` a second name, by which it stays when the next one takes its place.
+
+    Of those of earlier steps the last `number` stay. Raises OSError where files cannot have two names.
+    """
+    name = path.with_name(f"model_step{step}.pth")
+    try:
+        name.unlink(missing_ok=True)
+        os.link(path, name)
+    except OSError as error:
+        raise OSError(
+            f"checkpoint: {name} could not be made ({_first_line(error)}); {path} is whole. Set SOLVER.KEEP 0 where the file "
+            "system has no hard links"
+        ) from error
+    steps = sorted(int(p.stem[10:]) for p in path.parent.glob("model_step*.pth") if p.stem[10:].isdigit())
+    for old in [s for s in steps if s < step][:-number]:
+        path.with_name(f"model_step{old}.pth").unlink()
+
+
+def load_state(module: torch.nn.Module, state: dict[str, Any], path: str | Path, *, resume: bool = False) -> None:
+    """Puts `state` into `module`, or raises a ValueError naming the keys and shapes that do not fit.
+
+    resume: it must have what only training needs, too (`Method.only_training`).
+    """
     own = module.state_dict()
-    problems = [f"missing {k}" for k in sorted(own.keys() - state.keys())]
+    spared = () if resume else getattr(module, "only_training", ())
+    problems = [f"missing {k}" for k in sorted(own.keys() - state.keys()) if not k.startswith(spared)]
     problems += [f"unexpected {k}" for k in sorted(state.keys() - own.keys())]
     problems += [
         f"{k} is {tuple(state[k].shape)}, expected {tuple(v.shape)}"
@@ -84,7 +196,20 @@ def load_state(module: torch.nn.Module, state: dict[str, Any], path: str | Path)
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise ValueError(f"checkpoint: {path} does not fit this config's model: {shown}. Use the config of its own run")
-    module.load_state_dict(state)
+    with fitting(path):
+        module.load_state_dict(state, strict=False)
+
+
+@contextlib.contextmanager
+def fitting(path: str | Path) -> Iterator[None]:
+    """Whatever fails within, for a part of the checkpoint `path` that a module of its own reads, is a ValueError of one line."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"checkpoint: {path} does not fit this config ({type(error).__name__}: {_first_line(error)}). "
+            "Use the config of its own run"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

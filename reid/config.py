@@ -23,6 +23,8 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
+from reid import version1
+
 # The recipes: reid/configs where the package was installed, configs/ beside reid/ in a checkout.
 _HERE = Path(__file__).resolve().parent
 RECIPES = next(
@@ -55,7 +57,7 @@ MOVED_OPTIONS = {
 MOVABLE = frozenset(
     [
         *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
-        *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
+        *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "SOLVER.KEEP", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
         *("TEST.RERANK", "TEST.QUERY_EXPANSION", "TEST.CLUSTERING", "TEST.CACHE"),
     ]
 )
@@ -134,6 +136,7 @@ def defaults() -> CfgNode:
     c.SOLVER.AMP = "off"  # off | bf16 | fp16
     c.SOLVER.LOG_STEPS = 20  # a line of metrics.jsonl every so many steps
     c.SOLVER.CHECKPOINT_STEPS = 0  # besides every epoch, a checkpoint every so many steps; 0: none
+    c.SOLVER.KEEP = 0  # older checkpoints that stay beside model_last.pth, as model_step<step>.pth
 
     c.TEST = CfgNode()
     c.TEST.EVERY = 0  # score the targets (source_val: what was held out) every so many epochs; 0: at the end only
@@ -189,10 +192,10 @@ def find(path: str | os.PathLike, folder: str | os.PathLike = "") -> Path:
 def parse(text: str, overrides: Overrides = ()) -> CfgNode:
     """The frozen config of a YAML text, such as the one a checkpoint carries, with `overrides` on top.
 
-    A text of before some key MOVED is read as what it says today.
+    One of before some key MOVED is read as what it says today.
     """
     cfg = defaults()
-    _merge(cfg, _translated(_mapping(text, "the checkpoint's config")), "")
+    _merge(cfg, version1.config(_mapping(text, "the checkpoint's config")), "")
     _override_all(cfg, overrides)
     cfg.freeze()
     return cfg
@@ -385,26 +388,6 @@ def _value(text: str) -> Any:
             continue
         return list(value) if isinstance(value, tuple) else value
     return text
-
-
-def _translated(content: dict) -> dict:
-    """A dumped config with what MOVED in its new place: the same run, draw for draw."""
-    old = {"FLIP": 0.5, "PAD": 10, "CROP_SCALE": [], "COLOR_JITTER": [0.0] * 4, "JITTER_PROB": 1.0, "ERASING": 0.0}
-    block = content.get("INPUT", {})
-    if not old.keys() & block.keys():
-        return content
-    flip, pad, scale, jitter, jitter_prob, erasing = (block.get(key, default) for key, default in old.items())
-    steps: list[dict] = [{"NAME": "resized_crop", "SCALE": scale}] if scale else []
-    steps.append({"NAME": "flip", "PROB": flip})
-    if pad and not scale:
-        steps.append({"NAME": "crop", "PAD": pad})
-    if any(jitter):
-        strengths = dict(zip(("BRIGHTNESS", "CONTRAST", "SATURATION", "HUE"), jitter, strict=True))
-        steps.append({"NAME": "jitter", **strengths, "PROB": jitter_prob})
-    if erasing:
-        steps.append({"NAME": "erasing", "PROB": erasing})
-    kept = {key: value for key, value in block.items() if key not in old}
-    return {**content, "INPUT": {**kept, "AUGMENT": steps}}
 
 
 def _unknown(key: str) -> ValueError:

@@ -55,6 +55,7 @@ def train(
     amp: str = "off",
     log_steps: int = 20,
     checkpoint_steps: int = 0,
+    keep_older: int = 0,
     test_every: int = 0,
     evaluate: Callable[[int], float | None],
     embed: Callable[..., Tensor],
@@ -67,6 +68,7 @@ def train(
     evaluate(step) scores the method, writes its rows, and returns the selection score, or None where nothing is selected.
     embed(feature) embeds the training set for `method.start_epoch`.
     drift: what measures how far embeddings move; its figures go into metrics.jsonl, its state into checkpoints.
+    keep_older: checkpoints that stay, each as `model_step<step>.pth`.
     about: what every checkpoint says of itself (label map, config, protocol).
     resume: the content of an earlier checkpoint; the run goes on from there exactly.
 
@@ -87,17 +89,19 @@ def train(
     last_step = min(epochs * len(loader), max_steps or math.inf)
     board = _board(run, progress.step)
 
-    def save(name: str, **more: Any) -> None:
+    def save(name: str, more: dict[str, Any], without: tuple[str, ...] = ()) -> None:
         progress.lengths = run.lengths()
         if run.writes:
-            model = {"model": method.state_dict(), "progress": asdict(progress)}
-            checkpoint.save(run / name, {**about, **model, **more})
+            state = {key: value for key, value in method.state_dict().items() if not key.startswith(without)}
+            checkpoint.save(run / name, {**about, "model": state, "progress": asdict(progress), **more})
         processes.agree()
 
     def save_last() -> None:
         state = {"optimizer": optimizer.state_dict(), "scale": step.scale.state_dict()}
         kept = {"plan": plan and vars(plan), "drift": drift.kept if drift else {}}
-        save("model_last.pth", **state, **kept, random=runtime.random_state())
+        save("model_last.pth", {**state, **kept, "random": runtime.random_state()})
+        if keep_older and run.writes:
+            checkpoint.keep(run / "model_last.pth", progress.step, keep_older)
 
     def new_plan() -> Plan | None:
         given = method.start_epoch(progress.epoch, embed)
@@ -181,9 +185,9 @@ def train(
                 score = evaluate(progress.step)
                 if score is not None and score > progress.best:
                     progress.best = score
-                    save("model_best.pth")
+                    save("model_best.pth", {}, method.only_training)
             save_last()
-    save("model_final.pth")
+    save("model_final.pth", {}, method.only_training)
     return progress
 
 
@@ -194,10 +198,12 @@ def _restore(
     scale: LossScale,
     run: runtime.RunFolder,
 ) -> Progress:
-    checkpoint.load_state(method, content["model"], run / "model_last.pth")
-    optimizer.load_state_dict(content["optimizer"])
-    scale.load_state_dict(content["scale"])
-    runtime.set_random_state(content["random"])
+    path = run / "model_last.pth"
+    checkpoint.load_state(method, content["model"], path, resume=True)
+    with checkpoint.fitting(path):
+        optimizer.load_state_dict(content["optimizer"])
+        scale.load_state_dict(content["scale"])
+        runtime.set_random_state(content["random"])
     progress = Progress(**content["progress"])
     run.cut(progress.lengths)
     runtime.log.info("resumed at step %d, epoch %d", progress.step, progress.epoch)

@@ -89,6 +89,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
         amp=cfg.SOLVER.AMP,
         log_steps=cfg.SOLVER.LOG_STEPS,
         checkpoint_steps=cfg.SOLVER.CHECKPOINT_STEPS,
+        keep_older=cfg.SOLVER.KEEP,
         test_every=cfg.TEST.EVERY,
         evaluate=scorer,
         embed=partial(look, train_set.samples),
@@ -100,6 +101,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
             "plugins": origins,
             "label_map": train_set.label_map(),
             "num_samples": len(train_set),
+            "processes": runtime.world(),
         },
         resume=saved,
     )
@@ -257,7 +259,7 @@ def _saved(cfg: CfgNode, run: runtime.RunFolder, resume: bool) -> dict[str, Any]
     if not (run / "model_last.pth").exists():
         run.cut({})  # it ended before its first checkpoint: from the beginning
         return None
-    return checkpoint.load(run / "model_last.pth")
+    return checkpoint.load(run / "model_last.pth", resume=True)
 
 
 def _check_lists(cfg: CfgNode) -> None:
@@ -274,6 +276,8 @@ def _check_lists(cfg: CfgNode) -> None:
         raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
     if cfg.TEST.CACHE not in (None, True, False):
         raise ValueError(f"TEST.CACHE is {cfg.TEST.CACHE!r}; expected True, False, or null: only test_net keeps them")
+    if cfg.SOLVER.KEEP < 0:
+        raise ValueError(f"SOLVER.KEEP is {cfg.SOLVER.KEEP}; expected 0 (none) or more older checkpoints")
     if cfg.SOLVER.AMP not in trainer.AMP:
         raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
 

@@ -56,6 +56,7 @@ class Method(nn.Module):
     needs: frozenset[str] = frozenset()  # those that its run's sampler needs: set by whoever puts the two together
     features: tuple[str, ...] = ()  # what its encoder gives besides `before` and `after`: see `Encoder.forward`
     views: frozenset[str] = frozenset()  # the INPUT.VIEWS that it reads, and finds in `Batch.views`
+    only_training: tuple[str, ...] = ()  # what keys of its state begin with that `model_final.pth` leaves out
     # For a step within a phase. While training the trainer's own stands here: it keeps fp16 from losing small gradients.
     inner_grad: Callable[..., tuple[Tensor, ...]] = staticmethod(inner_grad)
 

@@ -35,6 +35,7 @@ class Baseline(Method):
     """
 
     gives = frozenset({"distances", "neighbours"})
+    only_training = ("queues.", "key_encoder.")
     encoder: Encoder
 
     def __init__(

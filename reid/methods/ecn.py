@@ -30,6 +30,7 @@ class ECN(Method):
         are renewed after the step, by the mean where a batch holds a picture twice; the momentum stops at 1.
     """
 
+    only_training = ("exemplars.",)
     encoder: Encoder
 
     def __init__(

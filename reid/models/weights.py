@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from reid import digest
 from reid.models.pixels import Pixels
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ def read(path: Path) -> dict[str, Tensor]:
             f"weights {path}: refused, the file is damaged or holds more than tensors and plain containers "
             f"({type(error).__name__}: {_first_line(error)}). Get it again, or save its state_dict alone"
         ) from error
+    if isinstance(found, Mapping) and found.get("format") == digest.FORMAT and "digest" in found:
+        digest.check(found, f"weights {path}")
     for _ in NESTS:  # bounded, for a pickle can hold a dictionary that holds itself
         if isinstance(found, Mapping):
             found = next((found[key] for key in NESTS if isinstance(found.get(key), Mapping)), found)

@@ -142,6 +142,36 @@ def test_killed_and_resumed_run_equals_an_unbroken_one(cfg, tmp_path, die_at, st
     assert_equal_runs(tmp_path / "whole", tmp_path / "run")
 
 
+def test_a_run_goes_on_from_an_older_checkpoint_that_was_kept(cfg, tmp_path):
+    run, options = tmp_path / "run", ("SOLVER.CHECKPOINT_STEPS", "4", "SOLVER.KEEP", "2")
+    runs.train(cfg(*options))
+    last = checkpoint.load(run / "model_last.pth", resume=True)
+    assert {p.name for p in run.glob("model_step*")} == {f"model_step{step}.pth" for step in (12, 16, 20)}
+    assert last["processes"] == 1
+    final = checkpoint.load(run / "model_final.pth")["model"]
+    assert {key.split(".")[0] for key in last["model"].keys() - final.keys()} == {"queues"}, "what only training needs"
+    (run / "model_last.pth").write_bytes((run / "model_step12.pth").read_bytes())
+    runs.train(cfg(*options), resume=True)
+    again = checkpoint.load(run / "model_last.pth", resume=True)
+    assert all(
+        torch.equal(value, again["model"][key]) if isinstance(value, torch.Tensor) else value == again["model"][key]
+        for key, value in last["model"].items()
+    )
+    assert (again["progress"]["step"], again["progress"]["lengths"]) == (20, last["progress"]["lengths"])
+
+
+def test_a_checkpoint_that_a_disk_has_changed_is_not_gone_on_from(cfg, tmp_path):
+    runs.train(cfg("SOLVER.MAX_STEPS", "2"))
+    path = tmp_path / "run" / "model_last.pth"
+    whole, weights = path.read_bytes(), checkpoint.load(path)["model"]["losses.softmax.weight"]
+    place = whole.index(weights.numpy().tobytes()) + 5
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+    with pytest.raises(ValueError, match=r"model_last\.pth: found content of sha256"):
+        runs.train(cfg("SOLVER.MAX_STEPS", "2"), resume=True)
+    with pytest.raises(ValueError, match=r"weights .*model_last\.pth: found content of sha256"):
+        objects.encoder(cfg("MODEL.BACKBONE.WEIGHTS", str(path)))
+
+
 def test_signal_finishes_the_step_saves_and_the_run_goes_on(cfg, tmp_path, monkeypatch):
     runs.train(cfg(folder="whole"))
     steps = iter(range(100))
