@@ -34,6 +34,11 @@ RECIPES = next(
 Overrides = Sequence[str] | Mapping[str, Any]  # KEY VALUE KEY VALUE ... as typed, or {KEY: value} as Python has it
 
 FREE_BLOCKS = ("METHOD", "SAMPLER")
+# What a stage of SOLVER.STAGES may say, and the key that it stands in for.
+STAGE = {
+    key: f"SOLVER.{key}" for key in ("EPOCHS", "LR", "SCHEDULE", "STEPS", "GAMMA", "WARMUP_STEPS", "WARMUP_FACTOR")
+}
+STAGE |= {"SAMPLER": "SAMPLER", "AUGMENT": "INPUT.AUGMENT"}
 NAMED_LISTS = "INPUT.VIEWS."  # below it any name is a list
 # Keys that went, and what says the same now. Files and overrides with one are refused; `parse` translates them.
 MOVED = {
@@ -132,6 +137,8 @@ def defaults() -> CfgNode:
     c.SOLVER.GAMMA = 0.1
     c.SOLVER.WARMUP_STEPS = 0  # optimiser steps of linear warm-up
     c.SOLVER.WARMUP_FACTOR = 0.01  # share of the rate at step 0
+    # Parts of a run, each with its own of EPOCHS to WARMUP_FACTOR above, SAMPLER, AUGMENT, and LEARNS: [parameter groups].
+    c.SOLVER.STAGES = []  # [{EPOCHS: 10, LR: 1e-3}, ...]; STEPS and warm-up count from the stage's start
     c.SOLVER.CLIP_GRAD = 0.0  # largest norm of the gradient; 0: not clipped
     c.SOLVER.AMP = "off"  # off | bf16 | fp16
     c.SOLVER.LOG_STEPS = 20  # a line of metrics.jsonl every so many steps
@@ -199,6 +206,29 @@ def parse(text: str, overrides: Overrides = ()) -> CfgNode:
     _override_all(cfg, overrides)
     cfg.freeze()
     return cfg
+
+
+def stages(cfg: CfgNode) -> list[CfgNode]:
+    """The config as each stage of SOLVER.STAGES has it, with what the stage says in place of its own; without stages itself.
+
+    Raises ValueError for what a stage cannot say, and values of another type.
+    """
+    made = []
+    for number, stage in enumerate(cfg.SOLVER.STAGES):
+        where = f"SOLVER.STAGES.{number}"
+        if not isinstance(stage, dict):
+            raise ValueError(f"config: {where} is {stage!r}; expected a block such as {{EPOCHS: 10, LR: 0.001}}")
+        said = {key: value for key, value in stage.items() if key != "LEARNS"}
+        if unknown := [key for key in said if key not in STAGE]:
+            raise ValueError(
+                f"config: no key {where}.{unknown[0]}{nearest(str(unknown[0]), list(STAGE))}; "
+                f"a stage takes {', '.join(STAGE)} and LEARNS"
+            )
+        try:
+            made.append(parse(dump(cfg), {"SOLVER.STAGES": [], **{STAGE[key]: value for key, value in said.items()}}))
+        except ValueError as error:
+            raise ValueError(f"{error}, as {where} says") from None
+    return made or [cfg]
 
 
 def dump(cfg: CfgNode) -> str:

@@ -70,7 +70,7 @@ def schedule(
     if name not in SCHEDULES:
         raise ValueError(f"SOLVER.SCHEDULE: no {name}; there are {', '.join(SCHEDULES)}")
     if warmup_steps >= num_steps > 0:
-        raise ValueError(f"SOLVER.WARMUP_STEPS is {warmup_steps} and the whole run has {num_steps} steps; use fewer")
+        raise ValueError(f"SOLVER.WARMUP_STEPS is {warmup_steps} of {num_steps} steps; use fewer")
 
     def factor(step: int) -> float:
         warm = 1.0

@@ -101,19 +101,21 @@ class Step:
     def __init__(self, method: Method, optimizer: torch.optim.Optimizer, *, clip_grad: float = 0.0, fp16: bool = False):
         self.optimizer, self.clip_grad, self.scale = optimizer, clip_grad, LossScale(fp16)
         self.groups = {group["name"]: group for group in optimizer.param_groups}
+        self.may_learn: Sequence[str] | None = None  # the groups of this stage; None: all
         method.inner_grad = self.scale.inner_grad
 
     def __call__(self, loss: Tensor, learns: Sequence[str] | None = None) -> Tensor:
-        """Moves the groups `learns` (None: all) down the gradient; those of all others are None afterwards.
+        """Moves those of the groups `learns` (None: all) that may learn; gradients of all others are None afterwards.
 
         Returns the norm of the gradient before clipping, over all processes. Where it is not finite nothing was moved.
         """
         groups = self._learning(learns)
+        some = len(groups) < len(self.groups)
         parameters = [p for group in groups for p in group["params"]]
         self.optimizer.zero_grad(set_to_none=True)
         if self.scale.overflowed:
             loss = loss * math.nan  # so that the gradient tells every process
-        (loss * self.scale.value).backward(inputs=None if learns is None else parameters)
+        (loss * self.scale.value).backward(inputs=parameters if some else None)
         processes.average_gradients([p for group in groups if not group.get("local") for p in group["params"]])
         if self.scale.enabled:
             _multiply(parameters, 1 / self.scale.value)
@@ -125,11 +127,16 @@ class Step:
         return norm
 
     def _learning(self, learns: Sequence[str] | None) -> list[dict[str, Any]]:
-        if learns is None:
-            return list(self.groups.values())
-        if unknown := [name for name in learns if name not in self.groups]:
+        """The groups that a phase learns, of those that may."""
+        if unknown := [name for name in learns or () if name not in self.groups]:
             raise ValueError(f"phases: no parameter group {', '.join(unknown)}; there are {', '.join(self.groups)}")
-        return [self.groups[name] for name in learns]
+        may = list(self.groups) if self.may_learn is None else self.may_learn
+        found = [group for name, group in self.groups.items() if name in may and (learns is None or name in learns)]
+        if not found:
+            raise ValueError(
+                f"phases: found a phase that learns {', '.join(learns or ())}; this stage allows {', '.join(may)}"
+            )
+        return found
 
 
 def clip(groups: Sequence[dict[str, Any]], largest: float) -> Tensor:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from reid import checkpoint, errors, optim, processes, runtime
 from reid.data.loader import Batch, Loader
 from reid.evaluation.drift import Drift
-from reid.methods import Method
+from reid.methods import Method, Place
 from reid.plan import Plan
 from reid.step import LossScale, Step, Taken, phases
 
@@ -41,15 +41,27 @@ class Progress:
     skipped: int = 0  # batches that fp16 made overflow
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run with batches and rates of its own; most runs have but one.
+
+    epochs: which of the run's. schedule: from the run's step to the factor on every rate. learns: names of the parameter
+    groups that may move, None: all.
+    """
+
+    epochs: range
+    loader: Loader
+    schedule: Callable[[int], float]
+    learns: Sequence[str] | None = None
+
+
 def train(
     method: Method,
-    loader: Loader,
+    stages: Sequence[Stage],
     optimizer: torch.optim.Optimizer,
-    schedule: Callable[[int], float],
     run: runtime.RunFolder,
     *,
     device: torch.device,
-    epochs: int,
     max_steps: int = 0,
     clip_grad: float = 0.0,
     amp: str = "off",
@@ -86,7 +98,8 @@ def train(
     local = {id(p) for group in optimizer.param_groups if group.get("local") for p in group["params"]}
     processes.copy_first(value for value in (*method.parameters(), *method.buffers()) if id(value) not in local)
     schedules = {group["name"]: group["schedule"] for group in method.param_groups() if "schedule" in group}
-    last_step = min(epochs * len(loader), max_steps or math.inf)
+    epochs = stages[-1].epochs.stop
+    last_step = min(sum(len(stage.epochs) * len(stage.loader) for stage in stages), max_steps or math.inf)
     board = _board(run, progress.step)
 
     def save(name: str, more: dict[str, Any], without: tuple[str, ...] = ()) -> None:
@@ -116,14 +129,19 @@ def train(
         drift.measure(0)
     with _signals() as signals, board:
         while progress.epoch < epochs:
+            number, stage = next((n, stage) for n, stage in enumerate(stages) if progress.epoch in stage.epochs)
+            method.place = Place(number, stage.epochs, len(stage.loader))
+            step.may_learn = stage.learns
             if progress.batch == 0:
+                if progress.epoch == stage.epochs.start:
+                    optimizer.state.clear()  # moments belong to the stage that they were gathered in
                 plan = new_plan() or plan
             method.train()
-            batches = loader.epoch(progress.epoch, start=progress.batch, step=progress.step, plan=plan)
+            batches = stage.loader.epoch(progress.epoch, start=progress.batch, step=progress.step, plan=plan)
             bar = tqdm(
                 batches,
                 desc=f"epoch {progress.epoch + 1}/{epochs}",
-                total=len(loader),
+                total=len(stage.loader),
                 initial=progress.batch,
                 disable=None if run.writes else True,  # None: a bar only where somebody watches
                 leave=False,
@@ -135,7 +153,7 @@ def train(
                     break
                 started = time.perf_counter()
                 own = {name: factor(progress.step) for name, factor in schedules.items()}
-                rate = optim.set_lr(optimizer, schedule(progress.step), own)
+                rate = optim.set_lr(optimizer, stage.schedule(progress.step), own)
                 batch, taken = batch.to(device), Taken()
                 for phase in phases(method, batch, AMP[amp]):
                     total = taken.add(phase)
@@ -181,6 +199,8 @@ def train(
             runtime.log.info("epoch %d/%d, step %d: %s", progress.epoch + 1, epochs, progress.step, shown)
             progress.epoch = epochs if progress.step >= last_step else progress.epoch + 1
             progress.batch = 0
+            if progress.epoch not in stage.epochs:
+                stage.loader.close()
             if progress.epoch == epochs or (test_every and progress.epoch % test_every == 0):
                 score = evaluate(progress.step)
                 if score is not None and score > progress.best:

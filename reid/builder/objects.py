@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from reid import optim, runtime
+from reid import config, optim, runtime
 from reid.builder import plugins, registry
 from reid.builder.registry import find, make
 from reid.data import records
@@ -238,8 +238,11 @@ def method(
                 f"methods.{cfg.METHOD.NAME} takes no {key.upper()}: it brings its own; leave them out of the config"
             )
     terms = losses(cfg, num_classes=num_classes, dim=made.dim)
-    batches: Any = find("data/samplers", cfg.SAMPLER.NAME)
-    _check_needs(cfg, f"SAMPLER {cfg.SAMPLER.NAME}", batches.needs)
+    needs: frozenset[str] = frozenset()
+    for stage in config.stages(cfg):
+        batches: Any = find("data/samplers", stage.SAMPLER.NAME)
+        _check_needs(cfg, f"SAMPLER {stage.SAMPLER.NAME}", batches.needs)
+        needs |= batches.needs
     for term in terms:
         _check_needs(cfg, f"losses.{term.name}", term.loss.needs)
     built = make(
@@ -254,7 +257,7 @@ def method(
         domains=domains,
         dim=made.dim,
     )
-    built.needs = batches.needs
+    built.needs = needs
     return built.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else built
 
 
@@ -285,12 +288,6 @@ def drift(cfg: CfgNode, samples: Sequence[Sample], look: Callable[..., Any]) -> 
     return Drift(partial(look, [samples[i] for i in probe], feature="before"), cfg.DRIFT.EVERY)
 
 
-def num_steps(cfg: CfgNode, batches: Sampler) -> int:
-    """Optimiser steps of the whole run."""
-    whole = cfg.SOLVER.EPOCHS * len(batches)
-    return min(whole, cfg.SOLVER.MAX_STEPS) if cfg.SOLVER.MAX_STEPS else whole
-
-
 def optimizer(cfg: CfgNode, built: Method) -> Any:
     groups = built.param_groups()
     grouped = {id(p) for group in groups for p in group["params"]}
@@ -306,16 +303,4 @@ def optimizer(cfg: CfgNode, built: Method) -> Any:
         weight_decay=cfg.SOLVER.WEIGHT_DECAY,
         momentum=cfg.SOLVER.MOMENTUM,
         eps=cfg.SOLVER.EPS,
-    )
-
-
-def schedule(cfg: CfgNode, batches: Sampler) -> Callable[[int], float]:
-    return optim.schedule(
-        name=cfg.SOLVER.SCHEDULE,
-        steps_per_epoch=len(batches),
-        num_steps=num_steps(cfg, batches),
-        milestones=cfg.SOLVER.STEPS,
-        gamma=cfg.SOLVER.GAMMA,
-        warmup_steps=cfg.SOLVER.WARMUP_STEPS,
-        warmup_factor=cfg.SOLVER.WARMUP_FACTOR,
     )

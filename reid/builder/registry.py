@@ -149,15 +149,16 @@ def card(name: str) -> Card:
 def origins(cfg: CfgNode, *, without: Sequence[str] = ()) -> list[dict[str, str]]:
     """Where each plug-in of a config came from, see `plugins.origin`; those of the keys `without` are not looked for."""
     found: dict[str, dict[str, str]] = {}
-    for key, folder in _entries(cfg).items():
-        if key in without:
-            continue
-        values = functools.reduce(lambda node, part: node[part], key.split("."), cfg)
-        for value in [values] if isinstance(values, dict) else values:
-            name = entry(value, key)["NAME"]
-            if plugins.is_one(name):
-                find(folder, name)  # refuses what does not belong there
-                found[name] = plugins.origin(name)
+    for stage in (cfg, *config.stages(cfg)):
+        for key, folder in _entries(cfg).items():
+            if key in without:
+                continue
+            values = functools.reduce(lambda node, part: node[part], key.split("."), stage)
+            for value in [values] if isinstance(values, dict) else values:
+                name = entry(value, key)["NAME"]
+                if plugins.is_one(name):
+                    find(folder, name)  # refuses what does not belong there
+                    found[name] = plugins.origin(name)
     return list(found.values())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, processes, runtime, trainer
-from reid.builder import objects, plugins, registry
+from reid.builder import objects, plugins, registry, stages
 from reid.data import records, sources
 from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol, report
@@ -45,7 +45,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     train_set = sources.join(source_sets)
     if saved is not None:
         train_set.check_label_map(saved["label_map"])
-    batches = objects.sampler(cfg, train_set)
+    batches = stages.samplers(cfg, train_set)
     _check_pictures([*source_sets, *validation], targets)
     runtime.seed(cfg.SEED)
     method = objects.method(
@@ -55,10 +55,8 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
         classes=train_set.classes,
         domains=train_set.domains,
     )
-    objects.check_positives(cfg, batches, train_set.classes)
     objects.check_views(cfg, method)
-    optimizer, schedule = objects.optimizer(cfg, method), objects.schedule(cfg, batches)
-    loader = objects.loader(cfg, train_set, batches)
+    optimizer, parts = objects.optimizer(cfg, method), stages.make(cfg, train_set, batches, method)
     device = runtime.device(cfg.DEVICE)
     look = partial(_embed, cfg, method, device)
     drift = objects.drift(cfg, train_set.samples, look)
@@ -72,18 +70,17 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     plugins.say(origins, saved)
     _say(source_sets, "sources")
     _say(targets, "targets")
-    plan = f"{objects.num_steps(cfg, batches):,} steps on {runtime.describe(device)}; run folder {run.path}"
-    for line in (*_told(rules), *sources.describe(batches, train_set), repr(method), plan):
+    dealt = [line for part in parts for line in sources.describe(part.loader.sampler, train_set)]
+    plan = f"{stages.num_steps(cfg, parts):,} steps on {runtime.describe(device)}; run folder {run.path}"
+    for line in (*_told(rules), *dealt, repr(method), plan):
         runtime.log.info("%s", line)
 
     trainer.train(
         method,
-        loader,
+        parts,
         optimizer,
-        schedule,
         run,
         device=device,
-        epochs=cfg.SOLVER.EPOCHS,
         max_steps=cfg.SOLVER.MAX_STEPS,
         clip_grad=cfg.SOLVER.CLIP_GRAD,
         amp=cfg.SOLVER.AMP,
@@ -270,8 +267,9 @@ def _check_lists(cfg: CfgNode) -> None:
     if not cfg.LOSSES and cfg.METHOD.NAME == "baseline":
         raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
     wanted = getattr(objects.find("methods", cfg.METHOD.NAME), "sampler", None)
-    if wanted not in (None, cfg.SAMPLER.NAME):
-        raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {cfg.SAMPLER.NAME}; expected {wanted}")
+    for stage in config.stages(cfg):
+        if wanted not in (None, stage.SAMPLER.NAME):
+            raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {stage.SAMPLER.NAME}; expected {wanted}")
     if cfg.TEST.SELECT not in protocol.SELECTIONS:
         raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
     if cfg.TEST.CACHE not in (None, True, False):

@@ -33,6 +33,16 @@ class Phase:
     counts: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where in a run a method is: the number of the stage of SOLVER.STAGES, 0 without any; the stage's epochs, of the run's;
+    batches an epoch."""
+
+    stage: int = 0
+    epochs: range = range(0)
+    steps_per_epoch: int = 0
+
+
 def inner_grad(loss: Tensor, inputs: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
     """The gradient of the scalar `loss` with respect to each of `inputs`; create_graph: it can be learned through."""
     with torch.autocast(loss.device.type, enabled=False):
@@ -57,6 +67,7 @@ class Method(nn.Module):
     features: tuple[str, ...] = ()  # what its encoder gives besides `before` and `after`: see `Encoder.forward`
     views: frozenset[str] = frozenset()  # the INPUT.VIEWS that it reads, and finds in `Batch.views`
     only_training: tuple[str, ...] = ()  # what keys of its state begin with that `model_final.pth` leaves out
+    place = Place()  # told by the trainer before `start_epoch`
     # For a step within a phase. While training the trainer's own stands here: it keeps fp16 from losing small gradients.
     inner_grad: Callable[..., tuple[Tensor, ...]] = staticmethod(inner_grad)
 

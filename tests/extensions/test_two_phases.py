@@ -7,19 +7,12 @@ import torch
 from tiny_run import build
 from two_phases import TwoPhases
 
-import reid.methods
 from reid import checkpoint, errors, optim
 from reid.builder import runs
 from reid.data.loader import Batch
 from reid.models.encoder import Encoder
 from reid.models.norms import hold_statistics
 from reid.step import LossScale, Step, Taken, phases
-
-
-@pytest.fixture
-def found(monkeypatch, request):
-    """The files beside this one as if they lay among the methods."""
-    monkeypatch.setattr(reid.methods, "__path__", [*reid.methods.__path__, str(request.path.parent)])
 
 
 def make() -> TwoPhases:
@@ -106,10 +99,12 @@ def go(method, step, precision=None) -> Taken:
 
 
 @pytest.mark.parametrize("amp", ["off", "fp16"])
-def test_a_run_of_it_stopped_and_resumed_equals_an_unbroken_one(tiny_world, tmp_path, monkeypatch, found, amp):
+def test_a_run_of_it_stopped_and_resumed_equals_an_unbroken_one(tiny_world, tmp_path, monkeypatch, amp):
     def cfg(folder):
         return build(
-            tiny_world, tmp_path / folder, {"METHOD": "{NAME: two_phases}", "SOLVER.AMP": amp, "SOLVER.CLIP_GRAD": "5"}
+            tiny_world,
+            tmp_path / folder,
+            {"METHOD": "{NAME: two_phases:TwoPhases}", "SOLVER.AMP": amp, "SOLVER.CLIP_GRAD": "5"},
         )
 
     monkeypatch.setattr(LossScale, "START", 2.0**22)  # in fp16 the first batches overflow
