@@ -272,6 +272,10 @@ def _check_lists(cfg: CfgNode) -> None:
             raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {stage.SAMPLER.NAME}; expected {wanted}")
     if cfg.TEST.SELECT not in protocol.SELECTIONS:
         raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
+    if cfg.TEST.CACHE not in (None, True, False):
+        raise ValueError(f"TEST.CACHE is {cfg.TEST.CACHE!r}; expected True, False, or null: only test_net keeps them")
+    if cfg.SOLVER.KEEP < 0:
+        raise ValueError(f"SOLVER.KEEP is {cfg.SOLVER.KEEP}; expected 0 (none) or more older checkpoints")
     if cfg.SOLVER.AMP not in trainer.AMP:
         raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
 

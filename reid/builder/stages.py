@@ -30,7 +30,7 @@ def make(cfg: CfgNode, train_set: TrainSet, batches: Sequence[Sampler], method: 
         steps = stage_cfg.SOLVER.EPOCHS * len(sampler)
         if cfg.SOLVER.MAX_STEPS:
             steps = min(steps, cfg.SOLVER.MAX_STEPS - step)
-        objects.check_pairs(stage_cfg, sampler, train_set)
+        objects.check_positives(stage_cfg, sampler, train_set.classes)
         made.append(
             Stage(
                 range(epoch, epoch + stage_cfg.SOLVER.EPOCHS),
@@ -64,7 +64,9 @@ def _schedule(
         warmup_steps=stage_cfg.SOLVER.WARMUP_STEPS,
         warmup_factor=stage_cfg.SOLVER.WARMUP_FACTOR,
     )
-    share = stage_cfg.SOLVER.LR / cfg.SOLVER.LR
+    if stage_cfg.SOLVER.LR and not cfg.SOLVER.LR:
+        raise ValueError("SOLVER.LR is 0 and that of a stage is not; expected more, for a stage's is a share of it")
+    share = stage_cfg.SOLVER.LR / (cfg.SOLVER.LR or 1.0)
     return lambda step: share * factor(step - first)
 
 

@@ -12,36 +12,24 @@ file (`LOSSES: {1: {MARGIN: 0.5}}`) as in an override (`LOSSES.1.MARGIN 0.5`); t
 
 from __future__ import annotations
 
+import ast
 import copy
 import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from yacs.config import CfgNode
 
 from reid import version1
-from reid.config import reading
-from reid.config.kinds import coerce, plain
-from reid.config.moved import MOVED, MOVED_OPTIONS
-from reid.config.reading import RECIPES, find, mapping
 
-__all__ = [
-    "MOVED_OPTIONS",
-    "RECIPES",
-    "coerce",
-    "default_output_dir",
-    "defaults",
-    "differences",
-    "dump",
-    "find",
-    "load",
-    "mapping",
-    "nearest",
-    "parse",
-    "values",
-]
+# The recipes: reid/configs where the package was installed, configs/ beside reid/ in a checkout.
+_HERE = Path(__file__).resolve().parent
+RECIPES = next(
+    (folder for folder in (_HERE / "configs", _HERE.parent / "configs") if folder.is_dir()), _HERE / "configs"
+)
 
 Overrides = Sequence[str] | Mapping[str, Any]  # KEY VALUE KEY VALUE ... as typed, or {KEY: value} as Python has it
 
@@ -52,15 +40,23 @@ STAGE = {
 }
 STAGE |= {"SAMPLER": "SAMPLER", "AUGMENT": "INPUT.AUGMENT"}
 NAMED_LISTS = "INPUT.VIEWS."  # below it any name is a list
-# What a value may be, where its default does not say it.
-KINDS: dict[str, Any] = {
-    "INPUT.SIZE": tuple[int, int],
-    "MODEL.BACKBONE.MEAN": list[float],
-    "MODEL.BACKBONE.STD": list[float],
-    "SOLVER.STEPS": list[int],
-    "SOLVER.STAGES": list[dict],
-    "TEST.FROZEN": list[str],
-    "TEST.CACHE": bool | None,
+# Keys that went, and what says the same now. Files and overrides with one are refused; `parse` translates them.
+MOVED = {
+    "INPUT.FLIP": "INPUT.AUGMENT: [{NAME: flip, PROB: 0.5}, ...]",
+    "INPUT.PAD": "INPUT.AUGMENT: [..., {NAME: crop, PAD: 10}, ...]; as an override of the default list INPUT.AUGMENT.1.PAD",
+    "INPUT.CROP_SCALE": "INPUT.AUGMENT: [{NAME: resized_crop, SCALE: [0.08, 1.0]}, ...]",
+    "INPUT.COLOR_JITTER": "INPUT.AUGMENT: [..., {NAME: jitter, BRIGHTNESS: 0.3, CONTRAST: 0.3, SATURATION: 0.3, HUE: 0.1}]",
+    "INPUT.JITTER_PROB": "INPUT.AUGMENT: [..., {NAME: jitter, PROB: 0.5}]",
+    "INPUT.ERASING": "INPUT.AUGMENT: [..., {NAME: erasing, PROB: 0.5}]",
+}
+# The same of options of a file, which its constructor no longer takes.
+MOVED_OPTIONS = {
+    "methods.dimn.IDENTITY": "LOSSES: [{NAME: softmax, WEIGHT: 1.0}, ...]",
+    "methods.dimn.LABEL_SMOOTHING": "LOSSES: [{NAME: softmax, LABEL_SMOOTHING: 0.1}, ...]",
+    **dict.fromkeys(
+        ("methods.dimn.MAPPING_DEPTH", "methods.dimn.MAPPING_BIAS", "methods.dimn.MAPPING_ACTIVATION"),
+        "METHOD: {NAME: dimn, MAPPING: linear | residual | low_rank32 | mlp}",
+    ),
 }
 # What may differ between a run and its resumption, or between two runs of one recipe: none of it decides a number.
 MOVABLE = frozenset(
@@ -172,7 +168,7 @@ def load(path: str | os.PathLike | None = None, overrides: Overrides = ()) -> Cf
     """
     cfg = defaults()
     if path is not None:
-        for content in reading.contents(find(path)):
+        for content in _with_bases(find(path), ()):
             _merge(cfg, content, "")
     _override_all(cfg, overrides)
     if not cfg.OUTPUT_DIR:
@@ -183,13 +179,30 @@ def load(path: str | os.PathLike | None = None, overrides: Overrides = ()) -> Cf
     return cfg
 
 
+def find(path: str | os.PathLike, folder: str | os.PathLike = "") -> Path:
+    """The file `path` as seen from `folder`; where there is none, `configs/...` is that recipe of the package.
+
+    Raises FileNotFoundError where neither is there.
+    """
+    name = Path(path)
+    candidates = [Path(folder) / name]
+    if name.parts[:1] == ("configs",):
+        candidates.append(RECIPES.joinpath(*name.parts[1:]))
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"config: no file {' or '.join(map(str, candidates))}; expected the path of a .yaml file such as those in configs/"
+    )
+
+
 def parse(text: str, overrides: Overrides = ()) -> CfgNode:
     """The frozen config of a YAML text, such as the one a checkpoint carries, with `overrides` on top.
 
     One of before some key MOVED is read as what it says today.
     """
     cfg = defaults()
-    _merge(cfg, version1.config(mapping(text, "the checkpoint's config")), "")
+    _merge(cfg, version1.config(_mapping(text, "the checkpoint's config")), "")
     _override_all(cfg, overrides)
     cfg.freeze()
     return cfg
@@ -203,6 +216,8 @@ def stages(cfg: CfgNode) -> list[CfgNode]:
     made = []
     for number, stage in enumerate(cfg.SOLVER.STAGES):
         where = f"SOLVER.STAGES.{number}"
+        if not isinstance(stage, dict):
+            raise ValueError(f"config: {where} is {stage!r}; expected a block such as {{EPOCHS: 10, LR: 0.001}}")
         said = {key: value for key, value in stage.items() if key != "LEARNS"}
         if unknown := [key for key in said if key not in STAGE]:
             raise ValueError(
@@ -218,7 +233,7 @@ def stages(cfg: CfgNode) -> list[CfgNode]:
 
 def dump(cfg: CfgNode) -> str:
     """The whole config as YAML; `parse` reads it back."""
-    return reading.dump(_plain(cfg))
+    return yaml.safe_dump(_plain(cfg), sort_keys=True, allow_unicode=True)
 
 
 def differences(one: CfgNode, other: CfgNode) -> dict[str, tuple[Any, Any]]:
@@ -245,11 +260,61 @@ def values(cfg: CfgNode, keys: Sequence[str]) -> dict[str, Any]:
     return {k: v.rpartition("/")[2] if isinstance(v, str) else v for k, v in found.items()}
 
 
+def coerce(value: Any, default: Any, key: str) -> Any:
+    """`value` as the type of `default`, where that loses nothing; else ValueError. A default of None takes anything."""
+    if isinstance(value, tuple):
+        value = list(value)
+    if default is None:
+        return value
+    if isinstance(default, bool):
+        fits = isinstance(value, bool)
+    elif isinstance(default, float):
+        number = _number(value)
+        fits = number is not None
+        value = value if number is None else number
+    elif isinstance(default, int):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and float(value).is_integer()
+        value = int(value) if fits else value
+    elif isinstance(default, (list, tuple)):
+        fits = isinstance(value, list)
+    else:
+        fits = isinstance(value, type(default))
+    if not fits:
+        raise ValueError(f"config: {key} is {value!r} ({type(value).__name__}); expected {_kind(default)}")
+    return value
+
+
 def nearest(word: str, words: Sequence[str]) -> str:
     """`; did you mean X?` for the closest of `words`, or nothing."""
     upper = {w.upper(): w for w in words}
     close = difflib.get_close_matches(word.upper(), upper, n=1, cutoff=0.5)
     return f"; did you mean {upper[close[0]]}?" if close else ""
+
+
+def _with_bases(path: Path, seen: tuple[Path, ...]) -> list[dict]:
+    """The contents of `path` and of the files it starts from, the most basic first."""
+    if path.suffix not in {".yaml", ".yml"}:
+        raise ValueError(f"config: {path} is not a .yaml file; nothing else is read, and no config is ever executed")
+    if path.resolve() in seen:
+        raise ValueError(f"config: _BASE_ goes in a circle: {' -> '.join(map(str, (*seen, path.resolve())))}")
+    content = _mapping(path.read_text(encoding="utf-8"), str(path))
+    bases = content.pop("_BASE_", [])
+    contents = []
+    for base in [bases] if isinstance(bases, str) else bases:
+        contents += _with_bases(find(base, path.parent), (*seen, path.resolve()))
+    return [*contents, content]
+
+
+def _mapping(text: str, where: str) -> dict:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"config: {where} is not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"config: {where} holds a {type(content).__name__}; expected keys and values")
+    return content
 
 
 def _merge(node: CfgNode, update: dict, where: str) -> None:
@@ -262,7 +327,7 @@ def _merge(node: CfgNode, update: dict, where: str) -> None:
         if key in FREE_BLOCKS:
             if not isinstance(value, dict):
                 raise ValueError(f"config: {key} is {value!r}; expected a block such as {{NAME: {node[name].NAME}}}")
-            node[name] = CfgNode(_block(node[name], plain(value, key)))
+            node[name] = CfgNode(_block(node[name], value))
         elif isinstance(node[name], CfgNode):
             if not isinstance(value, dict):
                 keys = ", ".join(node[name]) or "a list under each name"
@@ -272,13 +337,9 @@ def _merge(node: CfgNode, update: dict, where: str) -> None:
             entries = list(node[name])
             for number, entry in value.items():
                 _set_entry(entries, str(number), entry, f"{key}.{number}")
-            node[name] = _coerced(entries, node[name], key)
+            node[name] = entries
         else:
-            node[name] = _coerced(value, node[name], key)
-
-
-def _coerced(value: Any, default: Any, key: str) -> Any:
-    return coerce(value, KINDS.get(key, type(default)), key, default)
+            node[name] = coerce(value, node[name], key)
 
 
 def _block(old: Any, new: Any) -> Any:
@@ -305,16 +366,16 @@ def _override_all(cfg: CfgNode, overrides: Overrides) -> None:
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
             value = os.fspath(value) if isinstance(value, os.PathLike) else copy.deepcopy(value)
-            _override(cfg, key, value, lambda value: value)
+            _override(cfg, key, value, value)
         return
     if len(overrides) % 2:
         raise ValueError(f"config: overrides come in pairs KEY VALUE; found {len(overrides)} words: {list(overrides)}")
-    for key, word in zip(overrides[::2], overrides[1::2], strict=True):
-        _override(cfg, key, word, reading.value)
+    for key, text in zip(overrides[::2], overrides[1::2], strict=True):
+        _override(cfg, key, text, _value(text))
 
 
-def _override(cfg: CfgNode, key: str, word: Any, read: Callable[[Any], Any]) -> None:
-    """Sets `key` to what `read` makes of `word`, or to the word itself where a text is wanted: a folder named 2024."""
+def _override(cfg: CfgNode, key: str, text: Any, value: Any) -> None:
+    """Sets `key` to `value`, or to the `text` it was read from where a text is wanted."""
     *parents, last = key.split(".")
     where = "".join(f"{part}." for part in parents)
     node: Any = cfg
@@ -322,13 +383,11 @@ def _override(cfg: CfgNode, key: str, word: Any, read: Callable[[Any], Any]) -> 
         node = _child(node, name, ".".join(parents[: depth + 1]), key)
     free = parents and (parents[0] in FREE_BLOCKS or any(part.isdigit() for part in parents))  # entries of lists too
     if isinstance(node, list):
-        _set_entry(node, last, read(word), key)
-        whole = ".".join(parents)
-        node[:] = coerce(node, KINDS.get(whole, list), whole)
+        _set_entry(node, last, value, key)
     elif free:
-        node[last] = plain(read(word), key)
+        node[last] = value
     else:  # a folder named 2024 stays a name
-        _merge(node, {last: word if isinstance(node.get(last), str) else read(word)}, where)
+        _merge(node, {last: text if isinstance(node.get(last), str) else value}, where)
 
 
 def _child(node: Any, name: str, path: str, key: str) -> Any:
@@ -345,9 +404,20 @@ def _child(node: Any, name: str, path: str, key: str) -> Any:
 
 
 def _index(items: list, name: str, key: str) -> int:
-    if not (name.isascii() and name.isdigit()) or int(name) >= len(items):
+    if not name.isdigit() or int(name) >= len(items):
         raise ValueError(f"config: {key}: no entry {name}; the list has {len(items)} entries, numbered from 0")
     return int(name)
+
+
+def _value(text: str) -> Any:
+    """A command line's word as Python (tuples as FastReID writes them) or, failing that, as YAML (lists of blocks)."""
+    for read in (ast.literal_eval, yaml.safe_load):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError, yaml.YAMLError):
+            continue
+        return list(value) if isinstance(value, tuple) else value
+    return text
 
 
 def _unknown(key: str) -> ValueError:
@@ -356,7 +426,7 @@ def _unknown(key: str) -> ValueError:
     known = [*_leaves(_plain(defaults())), NAMED_LISTS.removesuffix(".")]
     same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
     hint = f"; did you mean {same_name[0]}?" if same_name else nearest(key, known)
-    return ValueError(f"config: no key {key}{hint or '; reid/config lists them all'}")
+    return ValueError(f"config: no key {key}{hint or '; reid/config.py lists them all'}")
 
 
 def _plain(node: Any) -> Any:
@@ -370,6 +440,26 @@ def _leaves(tree: dict, where: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         leaves |= _leaves(value, f"{where}{name}.") if isinstance(value, dict) else {f"{where}{name}": value}
     return leaves
+
+
+def _number(value: Any) -> float | None:
+    """The number `value` is, or says: YAML 1.1 reads 1e-4, without a dot, as a text."""
+    try:
+        return None if isinstance(value, (bool, list, dict)) else float(value)
+    except (ValueError, TypeError):
+        return None
+
+
+def _kind(default: Any) -> str:
+    names = {
+        bool: "True or False",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        tuple: "a list",
+    }
+    return f"{names.get(type(default), type(default).__name__)}, such as {default!r}"
 
 
 def default_output_dir(path: str | os.PathLike | None) -> str:
