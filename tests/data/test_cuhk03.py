@@ -168,7 +168,7 @@ def test_cuhk03_classic_says_what_it_lacks(tmp_path, monkeypatch):
 def test_cuhk03_with_its_pictures_still_in_the_release_says_so(tmp_path):
     (tmp_path / "cuhk03").mkdir()
     release(tmp_path / "cuhk03", [[(1, 1)]])
-    with pytest.raises(FileNotFoundError, match=r"convert\.py cuhk03` takes them out of cuhk03_release/cuhk-03\.mat"):
+    with pytest.raises(FileNotFoundError, match=r"reid convert cuhk03` takes them out of cuhk03_release/cuhk-03\.mat"):
         load(tmp_path)
 
 
