@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.models.encoder import Encoder
+from reid.models.norms.input import Input
 
 NUM_CLASSES = 751  # Market-1501's training identities
 
@@ -81,7 +82,7 @@ CASES = [
     _bench.Case(
         "tiny",
         "eager NCHW",
-        partial(prepare, "tiny", (64, 32), 64, pooling="strips4", instance_norm=True),
+        partial(prepare, "tiny", (64, 32), 64, pooling="strips4", norms=[Input()]),
         same=same,
         repeats=25,
     ),

@@ -48,6 +48,7 @@ MOVED = {
     "INPUT.COLOR_JITTER": "INPUT.AUGMENT: [..., {NAME: jitter, BRIGHTNESS: 0.3, CONTRAST: 0.3, SATURATION: 0.3, HUE: 0.1}]",
     "INPUT.JITTER_PROB": "INPUT.AUGMENT: [..., {NAME: jitter, PROB: 0.5}]",
     "INPUT.ERASING": "INPUT.AUGMENT: [..., {NAME: erasing, PROB: 0.5}]",
+    "MODEL.INSTANCE_NORM": "MODEL.NORM: [input]",
 }
 # The same of options of a file, which its constructor no longer takes.
 MOVED_OPTIONS = {
@@ -106,7 +107,7 @@ def defaults() -> CfgNode:
     c.MODEL.POOLING = "avg"  # avg | max | avg+max | gem | strips4 (horizontal strips, any number); of tokens avg | cls
     c.MODEL.DIM = 0  # embedding size by a linear layer; 0: the backbone's own
     c.MODEL.NECK = True  # batch normalisation between feature and embedding
-    c.MODEL.INSTANCE_NORM = False  # normalise each picture by its own mean and deviation
+    c.MODEL.NORM = []  # [input, {NAME: mixstyle, AFTER: [layer1]}]: files of reid/models/norms and their options
     c.MODEL.FREEZE_BN = False  # keep the backbone's batch normalisation at its loaded statistics
     c.MODEL.CHANNELS_LAST = True  # memory layout; faster on CPUs and on tensor cores
 

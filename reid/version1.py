@@ -21,7 +21,7 @@ def config(dump: dict[str, Any]) -> dict[str, Any]:
     block = dump.get("INPUT")
     if not isinstance(block, dict) or not AUGMENT.keys() & block.keys():
         return dump
-    return {**dump, "INPUT": _input(block), **_test(dump), **_dimn(dump)}
+    return {**dump, "INPUT": _input(block), **_model(dump), **_test(dump), **_dimn(dump)}
 
 
 def content(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -63,10 +63,17 @@ def _input(block: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in block.items() if key not in AUGMENT}, "AUGMENT": steps}
 
 
+def _model(dump: dict[str, Any]) -> dict[str, Any]:
+    """MODEL with INSTANCE_NORM among its norms."""
+    block = dict(dump.get("MODEL", {}))
+    norm = ["input"] if block.pop("INSTANCE_NORM", False) else []
+    return {"MODEL": {**block, "NORM": norm}}
+
+
 def _test(dump: dict[str, Any]) -> dict[str, Any]:
     """TEST with the keys that FROZEN names where they are now."""
     block = dump.get("TEST", {})
-    moved = {f"INPUT.{key}": "INPUT.AUGMENT" for key in AUGMENT}
+    moved = {**{f"INPUT.{key}": "INPUT.AUGMENT" for key in AUGMENT}, "MODEL.INSTANCE_NORM": "MODEL.NORM"}
     return {"TEST": {**block, "FROZEN": list(dict.fromkeys(moved.get(key, key) for key in block.get("FROZEN", [])))}}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reid import config
-from reid.builder import objects
+from reid.builder import registry
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -143,7 +143,7 @@ def test_a_key_that_moved_is_refused_with_its_new_spelling(tmp_path, key):
     room, name = key.split(".")
     path = write(tmp_path, "own.yaml", f"{room}: {{{name}: 0}}\n")
     for read in (lambda: config.load(path), lambda: config.load(None, [key, "0"])):
-        with pytest.raises(ValueError, match=rf"config: {key} has moved; write .*AUGMENT") as error:
+        with pytest.raises(ValueError, match=rf"config: {key} has moved; write {room}\.[A-Z]+: \[") as error:
             read()
         assert "\n" not in str(error.value)
 
@@ -151,12 +151,15 @@ def test_a_key_that_moved_is_refused_with_its_new_spelling(tmp_path, key):
 def test_every_new_spelling_is_one_that_is_taken():
     for key, spelling in config.MOVED.items():
         block, _, override = spelling.partition("; ")
-        lists = block.partition(": ")[2].replace("..., ", "").replace(", ...", "")
-        assert "..." not in lists
-        objects.train_transform(config.load(None, ["INPUT.AUGMENT", lists]))
+        now, _, said = block.replace("..., ", "").replace(", ...", "").partition(": ")
+        assert "..." not in said
+        cfg = config.load(None, [now, said])
+        for entry in config.values(cfg, [now])[now]:
+            registry.make(registry.ENTRIES[now], entry, size=(64, 32))
         if override:
             config.load(None, [override.rpartition(" ")[2], "2"])
-        assert key not in config.defaults().INPUT
+        with pytest.raises(ValueError, match="has moved"):
+            config.values(cfg, [key])
 
 
 def test_free_block_keeps_its_options_unless_another_name_is_given(tmp_path):

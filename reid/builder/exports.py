@@ -124,6 +124,7 @@ def _training(cfg: CfgNode, content: dict[str, Any], weights: Path) -> cards.Car
         "step": step,
         "method": dict(cfg.METHOD),
         "backbone": cfg.MODEL.BACKBONE.NAME,
+        "norms": [_worded(registry.entry(entry, "MODEL.NORM")) for entry in cfg.MODEL.NORM],
         "pretrained": Path(cfg.MODEL.BACKBONE.WEIGHTS).name,  # the name says enough; where it lay is nobody's business
         "plugins": content.get("plugins", []),
         "sources": [_source(entry) for entry in cfg.DATASETS.SOURCES],
@@ -137,9 +138,12 @@ def _source(entry: str | dict[str, Any]) -> cards.Card:
     """Name and terms of a source, from its file's CARD: the pictures need not be here."""
     block = registry.entry(entry, "DATASETS.SOURCES")
     card = registry.card(block["NAME"])
-    options = [f"{key} {value}" for key, value in block.items() if key != "NAME"]
-    name = " ".join([block["NAME"], *options])
-    return {"name": name, "title": card.title, "terms": card.terms, "page": card.page, "status": card.status}
+    return {"name": _worded(block), "title": card.title, "terms": card.terms, "page": card.page, "status": card.status}
+
+
+def _worded(block: dict[str, Any]) -> str:
+    """An entry as `NAME OPTION value OPTION value`."""
+    return " ".join([block["NAME"], *(f"{key} {value}" for key, value in block.items() if key != "NAME")])
 
 
 def _results(path: Path, step: int) -> list[cards.Card]:

@@ -168,7 +168,7 @@ def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None =
         pooling=cfg.MODEL.POOLING,
         dim=cfg.MODEL.DIM,
         neck=cfg.MODEL.NECK,
-        instance_norm=cfg.MODEL.INSTANCE_NORM,
+        norms=[make("models/norms", entry, num_domains=len(cfg.DATASETS.SOURCES)) for entry in cfg.MODEL.NORM],
         freeze_bn=cfg.MODEL.FREEZE_BN,
         mirror=cfg.TEST.FLIP,
         mean=cfg.MODEL.BACKBONE.MEAN,

@@ -45,6 +45,7 @@ FOLDERS = {
     "data/samplers": Folder(("Sampler",), frozenset({"classes", "domains", "camids", "batch_size", "seed"})),
     "data/augment": Folder(("Augmentation",), frozenset({"size"})),
     "models/backbones": Folder(("Backbone",), frozenset()),
+    "models/norms": Folder(("Conversion",), frozenset({"num_domains"})),
     "data/datasets": Folder((), frozenset({"root", "check_counts"})),
 }
 # Where a config has entries of them: one, or a list.
@@ -54,6 +55,7 @@ ENTRIES = {
     "LOSSES": "losses",
     "INPUT.AUGMENT": "data/augment",
     "MODEL.BACKBONE": "models/backbones",
+    "MODEL.NORM": "models/norms",
     "DATASETS.SOURCES": "data/datasets",
     "DATASETS.TARGETS": "data/datasets",
 }

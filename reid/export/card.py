@@ -131,8 +131,9 @@ def _results(card: Card) -> list[str]:
 
 
 def _training(training: Card) -> list[str]:
+    norms = f", its norms: {escape.markdown('; '.join(training['norms']))}" if training["norms"] else ""
     lines = [
-        f"Trained for {training['step']:,} steps, backbone's weights from: {escape.markdown(training['pretrained'])}; "
+        f"Trained for {training['step']:,} steps, backbone's weights from: {escape.markdown(training['pretrained'])}{norms}; "
         f"protocol {training['fingerprint']}. Sources, whose terms bind whoever uses the vectors:",
         "",
     ]

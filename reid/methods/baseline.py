@@ -72,7 +72,7 @@ class Baseline(Method):
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
         """One."""
-        yield self.phase_of(self.encoder(batch.images), batch)
+        yield self.phase_of(self.encoder(batch.images, batch.domains), batch)
 
     def phase_of(self, features: Mapping[str, Tensor], batch: Batch) -> Phase:
         """All losses of a batch, by the encoder's features of it.
@@ -180,7 +180,7 @@ class Baseline(Method):
             return {}
         if self.key_encoder is not None:
             with torch.no_grad():
-                features = self.key_encoder(batch.images)
+                features = self.key_encoder(batch.images, batch.domains)
         kept = {name: features[name].detach() for name in self.queues}
         return {**kept, "classes": batch.classes, "domains": batch.domains, "indices": batch.indices}
 

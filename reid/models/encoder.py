@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from reid.models import backbones
 from reid.models import pooling as poolings
 from reid.models.backbones import Backbone
+from reid.models.norms import Conversion, OfDomains, of_domains
 from reid.models.pixels import Pixels
 
 FURTHER = ("map", "tokens", "parts")
@@ -24,9 +26,7 @@ class Encoder(nn.Module):
              concatenated. Of tokens `avg`, over those of patches, or `cls`, the class token.
              dim: size of the embedding, by a linear map before the neck; 0 keeps the pooled feature's size.
              neck: BatchNorm without a learned shift, so that the embedding lies about the origin.
-             instance_norm: normalise each channel of each picture by its own mean and deviation instead of by `mean`
-             and `std`, which takes a camera's cast and contrast away. For training from scratch: weights made
-             with `mean` and `std` do not expect it.
+             norms: conversions of the backbone's normalisation layers, of `reid.models.norms`, in this order.
              mirror: while scoring, not while training, average the features of each picture and its mirror image. They
              are averaged before the neck and before any normalisation, so that no view counts more than the other.
              freeze_bn: the backbone's BatchNorm layers keep their running statistics while training (the recipes of
@@ -50,7 +50,7 @@ class Encoder(nn.Module):
         pooling: str = "avg",
         dim: int = 0,
         neck: bool = True,
-        instance_norm: bool = False,
+        norms: Sequence[Conversion] = (),
         freeze_bn: bool = False,
         mirror: bool = False,
         mean: Sequence[float] = (),
@@ -60,7 +60,12 @@ class Encoder(nn.Module):
         super().__init__()
         if dim < 0:
             raise ValueError(f"dim: found {dim}, expected a size, or 0 for the pooled feature's own")
-        made = backbones.build(backbone, weights=weights, last_stride=last_stride)
+        frozen = [norm.name for norm in norms if norm.changes_batch_norm and freeze_bn]
+        if frozen:
+            raise ValueError(
+                f"norms.{frozen[0]} replaces BatchNorms, which freeze_bn keeps as they are; give one of the two"
+            )
+        made = backbones.build(backbone, weights=weights, last_stride=last_stride, norms=norms)
         # In this order: the gradient's norm is summed in it.
         self.pool = poolings.build(pooling, made.num_prefix_tokens if made.gives_tokens else None)
         self.backbone = made
@@ -70,7 +75,7 @@ class Encoder(nn.Module):
         self.neck = nn.BatchNorm1d(self.dim) if neck else nn.Identity()
         if isinstance(self.neck, nn.BatchNorm1d):
             self.neck.bias.requires_grad_(False)
-        self.instance_norm = instance_norm
+        self._wants_domains = any(isinstance(layer, OfDomains) for layer in made.modules())
         self.freeze_bn = freeze_bn
         self.mirror = mirror
         self.features = tuple(features)
@@ -81,15 +86,20 @@ class Encoder(nn.Module):
             self.register_buffer(name, values)
         shown = backbone if isinstance(backbone, str) else backbone.__qualname__
         parts = [shown, f"weights {weights}", f"last stride {last_stride}", f"{pooling} pooling"]
-        parts += ["instance norm"] * instance_norm + ["frozen BatchNorm"] * freeze_bn + ["no neck"] * (not neck)
+        parts += [norm.name for norm in norms] + ["frozen BatchNorm"] * freeze_bn + ["no neck"] * (not neck)
         self._recipe = ", ".join(parts)
 
     @property
     def pixels(self) -> Pixels:
-        """The mean and deviation that pictures are normalised by; with `instance_norm` they are not used."""
+        """The mean and deviation that pictures are normalised by, unless each is by itself."""
         return Pixels.of(self.mean, self.std)
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    @property
+    def instance_norm(self) -> bool:
+        """Whether each picture is normalised by itself: see `reid.models.norms.input`."""
+        return hasattr(self.backbone, "input_norm")
+
+    def forward(self, images: Tensor, domains: Tensor | None = None) -> dict[str, Tensor]:
         """images (B, 3, H, W), uint8 or float in 0..1, RGB, in either memory format -> features by name, all float32,
         also under autocast.
 
@@ -97,9 +107,12 @@ class Encoder(nn.Module):
         give them: `map`, the backbone's (B, C, h, w), or `tokens`, its (B, T, C) with the prefix; `parts` (B, P, C), the
         vectors that pooling concatenates, P is 1 for all but strips. With `mirror` only `before`, and so `after`, is of
         both views: `map`, `tokens` and `parts` are of the picture as it is, for places in a mirror image are others.
+
+        domains: (B,) int64, of each picture; needed while training with norms that go by domains.
         """
         images = self.normalise(images)
-        before, further = self._features(images)
+        with of_domains(self.backbone, domains) if self._wants_domains else contextlib.nullcontext():
+            before, further = self._features(images)
         if self.mirror and not self.training:
             before = (before + self._features(images.flip(-1))[0]) / 2
         return {"before": before, "after": self.neck(before), **further}
@@ -130,11 +143,9 @@ class Encoder(nn.Module):
         elif not images.is_floating_point():
             raise ValueError(f"encoder: found {images.dtype} images, expected uint8, or float in 0..1")
         images = images.float()
-        if not self.instance_norm:
-            return (images - self.mean) / self.std
-        variance, mean = torch.var_mean(images, dim=(2, 3), correction=0, keepdim=True)  # (B, 3, 1, 1)
-        # 1e-4 is the variance of 2.5 grey levels: an almost constant picture stays quiet, a constant one gives 0.
-        return (images - mean) * torch.rsqrt(variance + 1e-4)
+        if self.instance_norm:
+            return self.backbone.input_norm(images)  # type: ignore[operator]
+        return (images - self.mean) / self.std
 
     def train(self, mode: bool = True) -> Encoder:
         super().train(mode)

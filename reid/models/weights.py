@@ -25,29 +25,16 @@ BACKBONES = ("encoder.backbone.", "backbone.")  # a method of ours; an encoder o
 CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 
-def load(backbone: nn.Module, path: Path, name: str, usual: Pixels) -> Pixels:
-    """Loads a .pth, .pt or .safetensors file into a backbone, all of it or nothing; returns what its pixels must be.
+def load(backbone: nn.Module, content: dict[str, Tensor], path: str | Path, name: str, usual: Pixels) -> Pixels:
+    """Loads the tensors of a file, as `read` gives them, into a backbone, all or nothing; returns what its pixels must be.
 
     Key names may be timm's, torchvision's (ResNet has the same, MobileNetV2's are translated), or those of a checkpoint
     or an encoder of this project. Classifiers and whatever surrounds the backbone are left out, which the log says.
     The mean and deviation of pixels are the file's own where it is ours, else `usual`, those of the backbone's name.
 
-    Raises:  FileNotFoundError; ValueError for a file that is damaged or holds more than tensors, and for missing,
-             unexpected or misshapen tensors, each named.
+    Raises:  ValueError for missing, unexpected or misshapen tensors, each named.
     """
-    own = backbone.state_dict()
-    content = read(path)
-    state, left_out = _of_backbone(content, own)
-    # Files from before PyTorch 0.4.1 lack these counters, and with a fixed momentum BatchNorm does not use them.
-    state |= {key: own[key] for key in own.keys() - state.keys() if key.endswith("num_batches_tracked")}
-    problems = [f"unexpected {key}" for key in state if key not in own]
-    for key, tensor in own.items():
-        if key not in state:
-            problems.append(f"missing {key}")
-        elif state[key].shape != tensor.shape:
-            problems.append(f"{key} is {tuple(state[key].shape)}, expected {tuple(tensor.shape)}")
-        elif not state[key].isfinite().all():  # only where the shape fits: a small file can claim a huge tensor
-            problems.append(f"{key} holds values that are not finite")
+    state, left_out, problems = _fitted(backbone, content)
     if problems:
         raise ValueError(
             f"weights {path}: do not fit backbone {name}: {_some(problems)}. Use the backbone they were made with"
@@ -62,8 +49,16 @@ def load(backbone: nn.Module, path: Path, name: str, usual: Pixels) -> Pixels:
     return pixels
 
 
+def fits(backbone: nn.Module, content: dict[str, Tensor]) -> bool:
+    """Whether `load` would take it."""
+    return not _fitted(backbone, content)[2]
+
+
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by name; nests and wrappers' prefixes are taken off."""
+    """The tensors of a .pth, .pt or .safetensors file by name; nests and wrappers' prefixes are taken off.
+
+    Raises FileNotFoundError; ValueError for a file that is damaged or holds more than tensors.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"weights: no file {path}. Expected none, timm, timm:<tag>, or a .pth, .pt or .safetensors file"
@@ -98,6 +93,23 @@ def read(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise ValueError(f"weights {path}: found no tensors by name, expected a state_dict, bare or under {NESTS}")
     return tensors
+
+
+def _fitted(backbone: nn.Module, content: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """The backbone's state among the tensors of a file, the names of what is left out, and what does not fit."""
+    own = backbone.state_dict()
+    state, left_out = _of_backbone(content, own)
+    # Files from before PyTorch 0.4.1 lack these counters, and with a fixed momentum BatchNorm does not use them.
+    state |= {key: own[key] for key in own.keys() - state.keys() if key.endswith("num_batches_tracked")}
+    problems = [f"unexpected {key}" for key in state if key not in own]
+    for key, tensor in own.items():
+        if key not in state:
+            problems.append(f"missing {key}")
+        elif state[key].shape != tensor.shape:
+            problems.append(f"{key} is {tuple(state[key].shape)}, expected {tuple(tensor.shape)}")
+        elif not state[key].isfinite().all():  # only where the shape fits: a small file can claim a huge tensor
+            problems.append(f"{key} holds values that are not finite")
+    return state, left_out, problems
 
 
 def _of_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

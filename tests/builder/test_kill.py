@@ -21,8 +21,8 @@ WORLD = [
         "[{NAME: folder, PATH: target}]",
         "MODEL.BACKBONE.NAME",
         "tiny",
-        "MODEL.INSTANCE_NORM",
-        "true",
+        "MODEL.NORM",
+        "[input]",
     ),
     *(
         "INPUT.SIZE",

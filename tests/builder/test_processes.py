@@ -188,7 +188,7 @@ def test_a_signal_to_one_saves_and_ends_both_and_they_go_on_together(prepare, tm
 
 def test_scores_are_those_of_one_process(prepare, tmp_path):
     """Of the same weights; and of weights learned alone, where a loss is a mean over pictures that know nothing of each other."""
-    text = "LOSSES: [softmax]\nMODEL: {BACKBONE: {NAME: tiny}, NECK: false, FREEZE_BN: true, INSTANCE_NORM: true}"
+    text = "LOSSES: [softmax]\nMODEL: {BACKBONE: {NAME: tiny}, NECK: false, FREEZE_BN: true, NORM: [input]}"
     assert [status for status, *_ in two(prepare("both", text))] == [0, 0]
     rows = lines(tmp_path / "both" / "results.jsonl")
     again = runs.score(None, tmp_path / "both" / "model_final.pth")

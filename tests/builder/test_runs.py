@@ -44,8 +44,8 @@ WORLD += [
     "cpu",
     "MEMORY.SIZE",
     "40",
-    "MODEL.INSTANCE_NORM",
-    "true",
+    "MODEL.NORM",
+    "[input]",
 ]
 
 
@@ -382,7 +382,7 @@ def test_checkpoint_of_another_model_is_refused_by_name(cfg, tmp_path):
 
 
 def test_pixels_stay_those_of_the_checkpoint(cfg, tmp_path):
-    ours = ("MODEL.BACKBONE.MEAN", "[0.5, 0.4, 0.3]", "MODEL.INSTANCE_NORM", "false", "SOLVER.MAX_STEPS", "2")
+    ours = ("MODEL.BACKBONE.MEAN", "[0.5, 0.4, 0.3]", "MODEL.NORM", "[]", "SOLVER.MAX_STEPS", "2")
     rows = runs.train(cfg(*ours))
     weights = tmp_path / "run" / "model_final.pth"
     assert checkpoint.load(weights)["model"]["encoder.mean"].flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])

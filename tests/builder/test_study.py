@@ -14,7 +14,7 @@ RECIPE = {
         "SOURCES": [{"NAME": "folder", "PATH": "source_a"}, {"NAME": "folder", "PATH": "source_b"}],
         "TARGETS": [{"NAME": "folder", "PATH": "target"}],
     },
-    "MODEL": {"BACKBONE": {"NAME": "tiny"}, "INSTANCE_NORM": True},
+    "MODEL": {"BACKBONE": {"NAME": "tiny"}, "NORM": ["input"]},
     "INPUT": {"SIZE": [32, 16], "AUGMENT": {1: {"PAD": 2}}},
     "DATALOADER": {"BATCH_SIZE": 16, "WORKERS": 0},
     "SOLVER": {"EPOCHS": 1, "MAX_STEPS": 2},

@@ -27,7 +27,7 @@ CASES = {
     "pair": (
         {
             "METHOD": "{NAME: baseline, METRIC: euclidean}",
-            "MODEL.INSTANCE_NORM": "true",
+            "MODEL.NORM": "[input]",
             "TEST.FLIP": "true",
             "INPUT.TEST_CROP": "0.8",
         },

@@ -9,6 +9,7 @@ from torch import nn
 from reid.models import pooling
 from reid.models.backbones import Backbone
 from reid.models.encoder import Encoder
+from reid.models.norms.input import Input
 from reid.models.pixels import IMAGENET
 
 POOLINGS = ["avg", "max", "avg+max", "gem", "strips4"]
@@ -18,9 +19,9 @@ def pictures(count: int = 4, height: int = 64, width: int = 32) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("instance_norm", [False, True])
-def test_uint8_and_float_pictures_give_the_same_embedding(instance_norm):
-    encoder = Encoder("tiny", instance_norm=instance_norm).eval()
+@pytest.mark.parametrize("norms", [[], [Input()]])
+def test_uint8_and_float_pictures_give_the_same_embedding(norms):
+    encoder = Encoder("tiny", norms=norms).eval()
     images = pictures()
     torch.testing.assert_close(encoder(images), encoder(images.double() / 255))
 
@@ -36,7 +37,7 @@ def test_pictures_are_normalised_by_channel():
 def test_instance_norm_takes_a_cast_and_contrast_away():
     images = torch.rand(2, 3, 64, 32)
     cast = images * torch.tensor([0.5, 0.7, 0.6])[:, None, None] + torch.tensor([0.1, 0.2, 0.3])[:, None, None]
-    normalise = Encoder("tiny", instance_norm=True).normalise
+    normalise = Encoder("tiny", norms=[Input()]).normalise
     torch.testing.assert_close(normalise(cast), normalise(images), atol=0.02, rtol=0.0)
     assert normalise(images).mean((2, 3)).abs().max() < 1e-5
     assert (normalise(images).std((2, 3)) - 1).abs().max() < 1e-2
@@ -44,7 +45,7 @@ def test_instance_norm_takes_a_cast_and_contrast_away():
 
 @pytest.mark.parametrize("value", [0, 1, 128, 255])
 def test_instance_norm_of_a_constant_picture_is_zero(value):
-    encoder = Encoder("tiny", instance_norm=True)
+    encoder = Encoder("tiny", norms=[Input()])
     images = torch.full((2, 3, 64, 32), value, dtype=torch.uint8)
     assert encoder.normalise(images).abs().max() < 1e-3
     before, after = encoder(images).values()
@@ -105,7 +106,7 @@ def test_unknown_pooling_is_refused(name):
     "options",
     [
         {"backbone": "tiny", "pooling": "gem", "dim": 16},
-        {"backbone": "tiny", "pooling": "strips4", "instance_norm": True},
+        {"backbone": "tiny", "pooling": "strips4", "norms": [Input()]},
         {"backbone": "tiny", "pooling": "max", "neck": False},
         {"backbone": "mobilenetv2_100", "last_stride": 1},
     ],
@@ -172,7 +173,7 @@ def test_the_state_holds_all_that_decides_an_embedding():
 
 
 def test_the_encoder_can_be_exported_with_a_free_batch_size():
-    encoder = Encoder("tiny", pooling="strips4", instance_norm=True, dim=32).eval()
+    encoder = Encoder("tiny", pooling="strips4", norms=[Input()], dim=32).eval()
     batch = torch.export.Dim("batch", min=1, max=512)
     program = torch.export.export(encoder, (pictures(2),), dynamic_shapes=({0: batch},))
     images = pictures(5)
@@ -200,11 +201,11 @@ def test_options_are_checked():
 
 
 def test_describes_itself_in_one_line():
-    encoder = Encoder("tiny", pooling="strips4", instance_norm=True)
+    encoder = Encoder("tiny", pooling="strips4", norms=[Input()])
     total = sum(p.numel() for p in encoder.parameters())
     assert repr(encoder) == encoder.describe()
     assert "\n" not in repr(encoder)
-    for part in ("tiny", "strips4", "512-d", f"{total / 1e6:.2f}M", "instance norm"):
+    for part in ("tiny", "strips4", "512-d", f"{total / 1e6:.2f}M", " input,"):
         assert part in repr(encoder)
 
 

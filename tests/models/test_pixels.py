@@ -9,6 +9,7 @@ import torch
 
 from reid.models import backbones
 from reid.models.encoder import Encoder
+from reid.models.norms.input import Input
 from reid.models.pixels import IMAGENET, Pixels
 
 HALF = Pixels((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -77,7 +78,7 @@ def test_one_may_say_otherwise(tmp_path, hub):
     own = Encoder("tf_efficientnet_b0", weights="timm:ap_in1k", std=[0.2, 0.2, 0.2])
     assert own.pixels == (HALF.mean, (0.2, 0.2, 0.2))
     assert "pixels by mean 0.5 0.5 0.5, std 0.2 0.2 0.2" in repr(own)
-    assert "pixels" not in repr(Encoder("tiny", instance_norm=True))  # which uses none
+    assert "pixels" not in repr(Encoder("tiny", norms=[Input()]))  # which uses none
 
 
 @pytest.mark.parametrize(

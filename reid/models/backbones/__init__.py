@@ -6,7 +6,9 @@ Pictures in, a feature map or tokens out. A file makes one class public, a `Back
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +17,10 @@ from torch import Tensor, nn
 
 from reid.models import weights as weight_files
 from reid.models.backbones import _timm
+from reid.models.norms import Conversion
 from reid.models.pixels import IMAGENET
+
+log = logging.getLogger(__name__)
 
 PROBE = (1, 3, 128, 64)  # total stride 32 leaves a map of 4x2, so that halving is still seen on both sides
 
@@ -41,7 +46,13 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
-def build(name: str | type[Backbone], *, weights: str | Path = "none", last_stride: int = 2) -> Backbone:
+def build(
+    name: str | type[Backbone],
+    *,
+    weights: str | Path = "none",
+    last_stride: int = 2,
+    norms: Sequence[Conversion] = (),
+) -> Backbone:
     """A network from normalised pictures (B, 3, H, W) to a map (B, C, h, w) or tokens (B, T, C).
 
     Args:    name: a file of this folder, such as `tiny`; any of timm's convolutional networks under timm's name, also
@@ -50,9 +61,11 @@ def build(name: str | type[Backbone], *, weights: str | Path = "none", last_stri
              what is built are those of the weights; from scratch ImageNet's.
              last_stride: 1 doubles the map's height and width by taking the stride out of the last halving. The
              parameters stay what they are, so pretrained weights fit.
+             norms: conversions of its normalisation layers, one after the other. A file of weights may be of the network
+             before them or after them.
     Raises:  ValueError for an unknown name, for a network that gives neither map nor tokens or whose last halving is not
-             done by convolutions, and for weights that do not fit; FileNotFoundError and ConnectionError where the
-             weights cannot be had.
+             done by convolutions, for conversions that find nothing, and for weights that do not fit; FileNotFoundError
+             and ConnectionError where the weights cannot be had.
     Source:  last_stride: Luo et al. 2019 (bag of tricks), section 3.5.
     """
     if last_stride not in (1, 2):
@@ -62,8 +75,6 @@ def build(name: str | type[Backbone], *, weights: str | Path = "none", last_stri
     shown = name if isinstance(name, str) else f"{name.__module__}:{name.__qualname__}"
     if str(weights) == "none":
         backbone.pixels = IMAGENET
-    elif hub != "timm":
-        backbone.pixels = weight_files.load(backbone, Path(weights), shown, backbone.pixels)
     for module in backbone.modules():
         # Autograd keeps the input of these two, so working in place only makes it copy that first: 9% of a CPU step.
         if isinstance(module, nn.ReLU6 | nn.Hardswish):
@@ -71,7 +82,24 @@ def build(name: str | type[Backbone], *, weights: str | Path = "none", last_stri
     _look(backbone, shown)
     if last_stride == 1:
         _remove_last_stride(backbone, shown)
+    content = weight_files.read(Path(weights)) if hub not in ("none", "timm") else None
+    converted = content is not None and bool(norms) and not weight_files.fits(backbone, content)
+    if content is not None and not converted:
+        backbone.pixels = weight_files.load(backbone, content, weights, shown, backbone.pixels)
+    _convert(backbone, norms)
+    if content is not None and converted:
+        shown += f" with {', '.join(norm.name for norm in norms)}"
+        backbone.pixels = weight_files.load(backbone, content, weights, shown, backbone.pixels)
     return backbone
+
+
+def _convert(backbone: Backbone, norms: Sequence[Conversion]) -> None:
+    for norm in norms:
+        try:
+            places = norm.convert(backbone)
+        except ValueError as error:
+            raise ValueError(f"norms.{norm.name}: {error}") from error
+        log.info("norm %s: %s", norm.name, ", ".join(places))
 
 
 def _create(name: str | type[Backbone], tag: str | None) -> Backbone:

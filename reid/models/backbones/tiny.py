@@ -45,9 +45,10 @@ class _Residual(nn.Module):
         if num_in != num_out or stride != 1:
             shortcut = nn.Conv2d(num_in, num_out, 1, stride, bias=False)
             self.shortcut = nn.Sequential(shortcut, nn.BatchNorm2d(num_out))
+        self.act = nn.ReLU()  # a layer, so that conversions of norms see where the sum ends
 
     def forward(self, maps: Tensor) -> Tensor:
-        return F.relu(self.conv2(F.relu(self.conv1(maps))) + self.shortcut(maps))
+        return self.act(self.conv2(F.relu(self.conv1(maps))) + self.shortcut(maps))
 
 
 def _conv(num_in: int, num_out: int, norm: nn.Module, stride: int = 1) -> nn.Sequential:

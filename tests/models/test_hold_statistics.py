@@ -1,0 +1,34 @@
+"""BatchNorm's running statistics can be held still while it goes on as it does."""
+
+import pytest
+import torch
+from torch import nn
+
+from reid.models.encoder import Encoder
+from reid.models.norms import hold_statistics
+
+
+def statistics(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.named_buffers()}
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "mobilenetv2_050"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_held_statistics_stay_and_features_do_not_change(backbone, frozen):
+    torch.manual_seed(0)
+    encoder = Encoder(backbone, freeze_bn=frozen).train()
+    images = torch.randint(256, (4, 3, 32, 16), dtype=torch.uint8)
+    before = statistics(encoder)
+    with hold_statistics(encoder):
+        held = encoder(images)["after"]
+    assert all(torch.equal(value, before[name]) for name, value in statistics(encoder).items())
+    assert torch.equal(held, encoder(images)["after"])
+    moved = [name for name, value in statistics(encoder).items() if not torch.equal(value, before[name])]
+    assert moved, "and afterwards they follow again"
+
+
+def test_an_error_within_lets_them_go():
+    layer = nn.BatchNorm1d(2)
+    with pytest.raises(ZeroDivisionError), hold_statistics(layer):
+        _ = 1 / 0
+    assert layer.track_running_stats
