@@ -12,9 +12,10 @@ from reid import checkpoint, optim
 from reid.builder import registry, runs
 from reid.evaluation import counting, neighbours
 from reid.evaluation.rank import Ids, retrieval, score
-from reid.evaluation.rerank import k_reciprocal
+from reid.evaluation.rerank import k_reciprocal, reranked
 from reid.evaluation.verification import tpr_at_fpr
 from reid.similarity import Inner
+from reid.similarity.matched import Matched, Rescored
 
 pytestmark = [
     pytest.mark.gpu,
@@ -74,6 +75,27 @@ def test_retrieval_of_classes_verification_and_neighbours_are_those_of_the_cpu()
     np.testing.assert_allclose(tpr_at_fpr(query.cuda(), gallery.cuda(), *ids, fprs=fprs), expected, atol=1e-3)
     best = [neighbours.nearest(Inner(*rows), 10) for rows in ((query, gallery), (query.cuda(), gallery.cuda()))]
     assert (best[0].columns == best[1].columns.cpu()).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("name", ["exact", "shortlists", "re-ranking"])
+def test_a_matcher_on_the_gpu_scores_maps_that_stay_on_the_cpu(name):
+    query, gallery, *ids = people(num_query=60, num_gallery=700)
+    flat = Inner(query, gallery)
+    query, gallery = (rows.unflatten(1, (16, 4)) for rows in (query, gallery))
+    everybody = torch.cat([query, gallery])
+
+    def match(one, other):  # the mean of each place's best in the other map
+        return torch.einsum("bcp,ncq->bnpq", one, other).amax(dim=3).mean(dim=2)
+
+    figures = []
+    for device in ("cpu", "cuda"):
+        found = Matched(match, query, gallery, device=device)
+        if name == "shortlists":
+            found = Rescored(flat, found, first=50)
+        elif name == "re-ranking":
+            found = reranked(found, Matched(match, everybody, everybody, device=device)).similarity
+        figures.append(score(found, None, *ids).mAP)
+    assert figures[1] == pytest.approx(figures[0], abs=2e-3)
 
 
 def test_reranked_scores_are_those_of_the_cpu():
