@@ -4,7 +4,8 @@
     python benchmarks/equal_losses.py REVISION --processes 2     # two gloo processes, to 1e-6
 
 Ten recipes train 30 steps each on coloured figures drawn here, and are scored. Every number of metrics.jsonl and
-results.jsonl is compared; names that only one side has are listed, and a name that was changed is recognised by its values.
+results.jsonl is compared, and the largest difference in either file is printed; names that only one side has are listed, and a
+name that was changed is recognised by its values.
 Nothing is timed. The pictures, the batches and the first weights come from seeds, so any difference is the change's own.
 """
 
@@ -61,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, _checkout(args.revision, Path(scratch) / "before") as before:
         data = Path(scratch) / "data"
         _draw(data)
-        print(f"{'recipe':16}{'steps':>6}{'figures':>9}{'largest difference':>20}  names of one side only")
+        print(f"{'recipe':16}{'steps':>6}{'figures':>9}{'in losses':>12}{'in scores':>12}  names of one side only")
         for name in names:
             folders = [Path(scratch) / f"{name}-{side}" for side in ("before", "after")]
             with ThreadPoolExecutor(2) as pool:
@@ -116,10 +117,10 @@ def _figures(path: Path) -> Figures:
 
 def _compare(name: str, before: tuple[Figures, Figures], after: tuple[Figures, Figures], *, tolerance: float) -> bool:
     """Prints one line; True where something differs that is not a changed name."""
-    largest, count, alone = 0.0, 0, []
-    for one, other in zip(before, after, strict=True):
+    largest, count, alone = [0.0, 0.0], 0, []
+    for file, (one, other) in enumerate(zip(before, after, strict=True)):
         for key in one.keys() & other.keys():
-            largest = max(largest, abs(one[key][0] - other[key][0]))
+            largest[file] = max(largest[file], abs(one[key][0] - other[key][0]))
             count += 1
         gone, come = (_columns(a, a.keys() - b.keys()) for a, b in ((one, other), (other, one)))
         for column, values in gone.items():
@@ -128,9 +129,12 @@ def _compare(name: str, before: tuple[Figures, Figures], after: tuple[Figures, F
             alone.append(f"{column} -> {same or 'gone'}")
         alone += [f"new {column}" for column in come]
     lines = [[len({row for row, _ in figures}) for figures in side] for side in (before, after)]
-    steps = lines[1][0]
-    wrong = not largest <= tolerance or not count or lines[0] != lines[1]
-    print(f"{name:16}{steps:>6}{count:>9}{largest:>20.3g}  {', '.join(sorted(alone))}{'  DIFFERS' * wrong}", flush=True)
+    wrong = not max(largest) <= tolerance or not count or lines[0] != lines[1]
+    steps, scores = largest
+    print(
+        f"{name:16}{lines[1][0]:>6}{count:>9}{steps:>12.3g}{scores:>12.3g}  {', '.join(sorted(alone))}{'  DIFFERS' * wrong}",
+        flush=True,
+    )
     return wrong
 
 
