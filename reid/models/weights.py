@@ -7,9 +7,13 @@ partly loaded, and never left at its random start when weights were asked for.
 from __future__ import annotations
 
 import logging
+import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -19,9 +23,11 @@ from reid.models.pixels import Pixels
 
 log = logging.getLogger(__name__)
 
-NESTS = ("state_dict", "model_state_dict", "model", "method")  # where checkpoints keep their tensors
+NESTS = ("state_dict", "model_state_dict", "model", "method", "net", "network")  # where checkpoints keep their tensors
 WRAPPERS = ("module.", "_orig_mod.")  # several processes, torch.compile
 BACKBONES = ("encoder.backbone.", "backbone.")  # a method of ours; an encoder of ours, or FastReID
+# How others call the network beside a neck, a classifier or a key encoder; looked for in this order.
+NETWORKS = (*BACKBONES, "encoder_q.", "encoder.", "base.", "model.", "net.", "network.", *WRAPPERS)
 CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 
@@ -68,11 +74,12 @@ def read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             found = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_numpy_scalars()):
+                found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can fail in any way a parser can; each of them stops the run here
         raise ValueError(
             f"weights {path}: refused, the file is damaged or holds more than tensors and plain containers "
-            f"({type(error).__name__}: {_first_line(error)}). Get it again, or save its state_dict alone"
+            f"({_reason(error)}). Get it again, or save its state_dict alone"
         ) from error
     if isinstance(found, Mapping) and found.get("format") == digest.FORMAT and "digest" in found:
         digest.check(found, f"weights {path}")
@@ -114,19 +121,37 @@ def _fitted(backbone: nn.Module, content: dict[str, Tensor]) -> tuple[dict[str, 
 
 def _of_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The backbone's part of a state under timm's names, and the names of what was left out."""
-    for prefix in BACKBONES:
-        inside = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-        if inside:
-            left_out = [key for key in state if not key.startswith(prefix)]
-            break
-    else:
-        inside, left_out = state, []
-    if "features.0.0.weight" in inside and "conv_stem.weight" in own:
+    inside, left_out = _unwrapped(state, own)
+    if _of_torchvision(inside, own):
         names = torchvision_mobilenetv2()
         parts = {key: key.rpartition(".") for key in inside}  # module, dot, parameter
         inside = {names.get(parts[key][0], parts[key][0]) + "." + parts[key][2]: inside[key] for key in inside}
     classifier = [key for key in inside if key not in own and key.partition(".")[0] in CLASSIFIERS]
     return {key: tensor for key, tensor in inside.items() if key not in classifier}, left_out + classifier
+
+
+def _unwrapped(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The part of a state that is named as the backbone is, and what was left out; prefixes come off one after another.
+
+    A state of which no part ever is comes back whole.
+    """
+    inside, left_out = state, []
+    # Most of the names, for a neck or another network may have one in common with the backbone.
+    while 2 * len(inside.keys() & own.keys()) < len(own) and not _of_torchvision(inside, own):
+        shared = {f"{key.partition('.')[0]}." for key in inside if "." in key}
+        prefix = next((one for one in NETWORKS if any(key.startswith(one) for key in inside)), "")
+        if not prefix and len(shared) == 1:
+            (prefix,) = shared
+        if not prefix:
+            return state, []
+        left_out += [key for key in inside if not key.startswith(prefix)]
+        inside = {key.removeprefix(prefix): tensor for key, tensor in inside.items() if key.startswith(prefix)}
+    return inside, left_out
+
+
+def _of_torchvision(state: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
+    """MobileNetV2 under torchvision's names, for one under timm's."""
+    return "features.0.0.weight" in state and "conv_stem.weight" in own
 
 
 def _pixels(content: dict[str, Tensor]) -> Pixels | None:
@@ -155,6 +180,22 @@ def _some(items: list[str], limit: int = 6) -> str:
     """The first few of a list that may be long, and how many more there are."""
     more = [f"and {len(items) - limit} more"] if len(items) > limit else []
     return ", ".join(items[:limit] + more)
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickle names to make a number of numpy's, which scores beside the tensors often are; nothing else is made by it."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = {type(np.dtype(kind)) for kind in np.typecodes["AllInteger"] + np.typecodes["Float"] + "?"}
+    # Files of numpy 1 and of numpy 2 have other names for it.
+    return [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")] + [np.dtype, *kinds]
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without torch's advice to unpickle the file all the same."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError):
+        return f"it asks for {named[1]}" if named else "it is no pickle of those"
+    return f"{type(error).__name__}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

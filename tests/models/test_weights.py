@@ -2,8 +2,11 @@
 
 import logging
 import pickle
+import re
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -50,6 +53,45 @@ def test_safetensors_load(tmp_path):
     expected = randomised(backbones.build("tiny"))
     save_file(expected.state_dict(), tmp_path / "weights.safetensors")
     assert_same_maps("tiny", tmp_path / "weights.safetensors", expected)
+
+
+BESIDE = {
+    "bottleneck.weight": torch.ones(3),
+    "classifier.weight": torch.ones(5, 3),
+    "encoder_k.conv1.weight": torch.ones(1),
+}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "beside"),
+    [
+        ("base.", True),
+        ("model.", True),
+        ("net.", True),
+        ("module.encoder_q.", True),
+        ("module.module.", False),
+        ("model.base._orig_mod.", False),
+        ("a_name.of_theirs.", False),
+    ],
+)
+def test_what_others_call_the_network_comes_off(tmp_path, prefix, beside):
+    expected = randomised(backbones.build("tiny"))
+    state = {prefix + key: tensor for key, tensor in expected.state_dict().items()}
+    assert_same_maps("tiny", saved(tmp_path, state | (BESIDE if beside else {})), expected)
+
+
+@pytest.mark.parametrize("core", [b"core", b"_core"])
+def test_numbers_of_numpy_beside_the_tensors_are_read(tmp_path, core):
+    expected = randomised(backbones.build("tiny"))
+    scores = {"rank1": np.float64(0.5), "mAP": np.float32(0.25), "epoch": np.int64(3), "best": np.bool_(True)}
+    path = saved(tmp_path, {"state_dict": expected.state_dict(), **scores})
+    other = tmp_path / "other.pth"
+    with zipfile.ZipFile(path) as read, zipfile.ZipFile(other, "w") as written:  # numpy 1 and 2 have other names for it
+        for name in read.namelist():
+            written.writestr(
+                name, re.sub(rb"numpy\._?core\.multiarray", b"numpy." + core + b".multiarray", read.read(name))
+            )
+    assert_same_maps("tiny", other, expected)
 
 
 @pytest.mark.parametrize("prefix", ["", "encoder."])
@@ -136,9 +178,11 @@ def test_code_in_a_file_is_refused_and_never_runs(tmp_path, plain):
         path.write_bytes(pickle.dumps({"state_dict": Hostile(touched)}, protocol=2))
     else:
         saved(tmp_path, {"state_dict": Hostile(touched)}, "hostile.pth")
-    with pytest.raises(ValueError, match=r"hostile.pth: refused"):
+    with pytest.raises(ValueError, match=r"hostile.pth: refused") as caught:
         backbones.build("tiny", weights=path)
     assert not touched.exists()
+    # Torch advises to unpickle the file all the same.
+    assert not re.search("weights_only|trust|torch.load|\n", str(caught.value))
 
 
 @pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors"])
