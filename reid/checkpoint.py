@@ -38,7 +38,13 @@ class Protocol(TypedDict):
     rules: dict[str, Any]
 
 
-class Content(TypedDict):
+class Averaged(TypedDict, total=False):
+    """What the checkpoint of a run with an average of its weights holds besides."""
+
+    average: dict[str, Tensor]  # `reid.average.Average.values`
+
+
+class Content(Averaged):
     """What every checkpoint holds, beside `digest.HEADER`."""
 
     config: str  # YAML, for `reid.config.parse`
@@ -121,6 +127,18 @@ def load(path: str | Path, *, resume: bool = False) -> dict[str, Any]:
     if resume and "optimizer" not in content:
         raise ValueError(f"{where} holds weights alone; expected a run's model_last.pth to go on from")
     return content
+
+
+def weights(content: dict[str, Any], path: str | Path, *, average: bool) -> dict[str, Any]:
+    """A method's state as the checkpoint `path` holds it; average: with the running average in place of the last weights.
+
+    Raises ValueError where that was not kept.
+    """
+    if average and "average" not in content:
+        raise ValueError(
+            f"checkpoint: {path} holds no average of weights; its run had SOLVER.EMA 0: set TEST.EMA False"
+        )
+    return {**content["model"], **(content["average"] if average else {})}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -126,11 +126,11 @@ def defaults() -> CfgNode:
     c.DRIFT.SAMPLES = 1024  # training pictures in the probe
 
     c.SOLVER = CfgNode()
-    c.SOLVER.OPTIMIZER = "adam"  # adam | adamw | sgd
+    c.SOLVER.OPTIMIZER = "adam"  # adam | amsgrad | adamw | sgd
     c.SOLVER.LR = 3.5e-4
     c.SOLVER.WEIGHT_DECAY = 5e-4
     c.SOLVER.MOMENTUM = 0.9  # of sgd
-    c.SOLVER.EPS = 1e-8  # of adam and adamw: added to the root of the second moment
+    c.SOLVER.EPS = 1e-8  # of all but sgd: added to the root of the second moment
     c.SOLVER.EPOCHS = 60
     c.SOLVER.MAX_STEPS = 0  # stop after so many optimiser steps; 0: after EPOCHS
     c.SOLVER.SCHEDULE = "step"  # step | cosine | constant
@@ -140,6 +140,8 @@ def defaults() -> CfgNode:
     c.SOLVER.WARMUP_FACTOR = 0.01  # share of the rate at step 0
     # Parts of a run, each with its own of EPOCHS to WARMUP_FACTOR above, SAMPLER, AUGMENT, and LEARNS: [parameter groups].
     c.SOLVER.STAGES = []  # [{EPOCHS: 10, LR: 1e-3}, ...]; STEPS and warm-up count from the stage's start
+    c.SOLVER.FREEZE = []  # [{PATTERN: "encoder.backbone.*", STEPS: 1000}]: parameters held for the first steps of the run
+    c.SOLVER.EMA = 0.0  # decay of a running average of the weights, kept in checkpoints, such as 0.999; 0: none
     c.SOLVER.CLIP_GRAD = 0.0  # largest norm of the gradient; 0: not clipped
     c.SOLVER.AMP = "off"  # off | bf16 | fp16
     c.SOLVER.LOG_STEPS = 20  # a line of metrics.jsonl every so many steps
@@ -153,6 +155,7 @@ def defaults() -> CfgNode:
     c.TEST.BATCH_SIZE = 128
     c.TEST.CAMERA_RULE = True  # a gallery picture of the query's own camera is junk; False: it counts like any other
     c.TEST.FROZEN = []  # keys that belong to the protocol, such as [MODEL, INPUT]: rows that differ there share no table
+    c.TEST.EMA = False  # score and export the average of the weights that SOLVER.EMA keeps
     c.TEST.FLIP = False  # average the embeddings of a picture and its mirror image
     c.TEST.RERANK = False  # also score with k-reciprocal re-ranking
     c.TEST.QUERY_EXPANSION = 0  # also score with each query averaged with so many pictures it finds first; 0: not

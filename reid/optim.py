@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-NAMES = ("adam", "adamw", "sgd")
+NAMES = ("adam", "amsgrad", "adamw", "sgd")
 SCHEDULES = ("step", "cosine", "constant")
 GROUP = ("name", "params", "lr_factor", "weight_decay", "momentum", "schedule", "clip", "local")
 
@@ -22,7 +22,7 @@ def optimizer(
     momentum: float = 0.9,
     eps: float = 1e-8,
 ) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD over a method's `param_groups()`.
+    """Adam, AMSGrad (Adam with the largest second moment so far), AdamW or SGD over a method's `param_groups()`.
 
     Besides `name` and `params` a group may say: `lr_factor`, which multiplies `lr`; `weight_decay` and, of sgd,
     `momentum` in place of the common ones; `schedule`, a function from the step to the factor on its rate, in place of the
@@ -43,8 +43,8 @@ def optimizer(
         rate = lr * group.get("lr_factor", 1.0)
         made.append({"lr": rate, "base_lr": rate, "weight_decay": weight_decay})
         made[-1] |= {key: value for key, value in group.items() if key not in ("lr_factor", "schedule")}
-    if name == "adam":
-        return torch.optim.Adam(made, lr=lr, eps=eps)
+    if name in ("adam", "amsgrad"):
+        return torch.optim.Adam(made, lr=lr, eps=eps, amsgrad=name == "amsgrad")
     if name == "adamw":
         return torch.optim.AdamW(made, lr=lr, eps=eps)
     if name == "sgd":

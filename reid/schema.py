@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 def check(value: Any, hint: Any, where: str = "") -> None:
     """Raises ValueError, in one line, where `value` is not what `hint` says.
 
-    hint: a class, Any, `T | None`, list[T], dict[K, V], or a TypedDict, which names every key there may be. An int will do
+    hint: a class, Any, `T | None`, list[T], dict[K, V], or a TypedDict, which names every key there may be, `total` or not. An int will do
     for a float, a bool for neither.
     """
     kind, inner = get_origin(hint), get_args(hint)
@@ -19,7 +19,7 @@ def check(value: Any, hint: Any, where: str = "") -> None:
         if value is not None:
             check(value, own, where)
     elif is_typeddict(hint):
-        _check_keys(value, get_type_hints(hint), where)
+        _check_keys(value, hint, where)
     elif kind is dict:
         _check_kind(value, Mapping, where)
         for name, each in value.items():
@@ -33,14 +33,15 @@ def check(value: Any, hint: Any, where: str = "") -> None:
         _check_kind(value, hint, where)
 
 
-def _check_keys(value: Any, hints: Mapping[str, Any], where: str) -> None:
+def _check_keys(value: Any, kind: Any, where: str) -> None:
     _check_kind(value, Mapping, where)
-    problems = [f"{_below(where, name)} is missing" for name in hints.keys() - value.keys()]
+    hints = get_type_hints(kind)
+    problems = [f"{_below(where, name)} is missing" for name in kind.__required_keys__ - value.keys()]
     problems += [f"{_below(where, name)} is not known" for name in value.keys() - hints.keys()]
     if problems:
         raise ValueError("; ".join(sorted(problems)[:5]))
-    for name, hint in hints.items():
-        check(value[name], hint, _below(where, name))
+    for name, each in value.items():
+        check(each, hints[name], _below(where, name))
 
 
 def _check_kind(value: Any, kind: type, where: str) -> None:

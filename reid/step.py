@@ -111,7 +111,12 @@ class Step:
         """
         groups = self._learning(learns)
         some = len(groups) < len(self.groups)
-        parameters = [p for group in groups for p in group["params"]]
+        parameters = [p for group in groups for p in group["params"] if p.requires_grad]
+        if not parameters:
+            raise ValueError(
+                f"phases: found a phase that learns {', '.join(group['name'] for group in groups)}, all of which SOLVER.FREEZE "
+                "holds; expected some that may move: freeze fewer, or for fewer steps"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         if self.scale.overflowed:
             loss = loss * math.nan  # so that the gradient tells every process

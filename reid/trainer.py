@@ -15,8 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from reid import checkpoint, errors, optim, processes, runtime
+from reid.average import Average
 from reid.data.loader import Batch, Loader
 from reid.evaluation.drift import Drift
+from reid.freeze import Freeze
 from reid.methods import Method, Place
 from reid.plan import Plan
 from reid.step import LossScale, Step, Taken, phases
@@ -72,6 +74,9 @@ def train(
     evaluate: Callable[[int], float | None],
     embed: Callable[..., Tensor],
     drift: Drift | None = None,
+    ema: float = 0.0,
+    score_average: bool = False,
+    freeze: Freeze | None = None,
     about: dict[str, Any],
     resume: dict[str, Any] | None = None,
 ) -> Progress:
@@ -80,6 +85,9 @@ def train(
     evaluate(step) scores the method, writes its rows, and returns the selection score, or None where nothing is selected.
     embed(feature) embeds the training set for `method.start_epoch`.
     drift: what measures how far embeddings move; its figures go into metrics.jsonl, its state into checkpoints.
+    ema: decay of a running average of the weights, which checkpoints carry; 0: none. score_average: `evaluate` sees it in
+    their place.
+    freeze: the parameters that are held for some steps.
     keep_older: checkpoints that stay, each as `model_step<step>.pth`.
     about: what every checkpoint says of itself (label map, config, protocol).
     resume: the content of an earlier checkpoint; the run goes on from there exactly.
@@ -97,6 +105,10 @@ def train(
             drift.kept = resume["drift"]
     local = {id(p) for group in optimizer.param_groups if group.get("local") for p in group["params"]}
     processes.copy_first(value for value in (*method.parameters(), *method.buffers()) if id(value) not in local)
+    average = Average(method, ema) if ema else None
+    if average is not None and resume is not None:
+        with checkpoint.fitting(run / "model_last.pth"):
+            average.load(resume["average"])
     schedules = {group["name"]: group["schedule"] for group in method.param_groups() if "schedule" in group}
     epochs = stages[-1].epochs.stop
     last_step = min(sum(len(stage.epochs) * len(stage.loader) for stage in stages), max_steps or math.inf)
@@ -106,7 +118,8 @@ def train(
         progress.lengths = run.lengths()
         if run.writes:
             state = {key: value for key, value in method.state_dict().items() if not key.startswith(without)}
-            checkpoint.save(run / name, {**about, "model": state, "progress": asdict(progress), **more})
+            averaged = {"average": average.values} if average else {}
+            checkpoint.save(run / name, {**about, "model": state, **averaged, "progress": asdict(progress), **more})
         processes.agree()
 
     def save_last() -> None:
@@ -155,6 +168,8 @@ def train(
                 own = {name: factor(progress.step) for name, factor in schedules.items()}
                 rate = optim.set_lr(optimizer, stage.schedule(progress.step), own)
                 batch, taken = batch.to(device), Taken()
+                if freeze is not None:
+                    freeze(progress.step)
                 for phase in phases(method, batch, AMP[amp]):
                     total = taken.add(phase)
                     if not (total.isfinite() or step.scale.overflowed):
@@ -166,6 +181,8 @@ def train(
                             raise _non_finite({"gradient": norm}, batch, run)
                         taken.skipped = True  # fp16 overflows now and then: nothing was moved, and the batch ends here
                         break
+                if average is not None and not taken.skipped:
+                    average.update(progress.step)
                 progress.step += 1
                 progress.batch += 1
                 logged = progress.step % log_steps == 0 or progress.step == last_step
@@ -202,7 +219,8 @@ def train(
             if progress.epoch not in stage.epochs:
                 stage.loader.close()
             if progress.epoch == epochs or (test_every and progress.epoch % test_every == 0):
-                score = evaluate(progress.step)
+                with average.in_place() if average and score_average else contextlib.nullcontext():
+                    score = evaluate(progress.step)
                 if score is not None and score > progress.best:
                     progress.best = score
                     save("model_best.pth", {}, method.only_training)

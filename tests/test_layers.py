@@ -9,7 +9,7 @@ LAYERS = [
     ["tools", "reid.__main__"],
     ["reid.commands"],
     ["reid.builder", "reid.config"],
-    ["reid.trainer", "reid.step", "reid.export", "reid.optim", "reid.checkpoint"],
+    ["reid.trainer", "reid.step", "reid.export", "reid.optim", "reid.checkpoint", "reid.average", "reid.freeze"],
     ["reid.methods.*", "reid.evaluation"],
     ["reid.data", "reid.models", "reid.losses", "reid.memory", "reid.methods", "reid.processes"],
     ["reid.data.records", "reid.pairs", "reid.similarity", "reid.plan", "reid.evaluation.metrics", "reid.runtime"],

@@ -72,3 +72,19 @@ def test_groups_that_cannot_be_are_refused():
             optim.optimizer([{"name": "gate", "params": weight, **more}], name="adam", lr=1, weight_decay=0)
     with pytest.raises(ValueError, match="gate: found the name twice"):
         optim.optimizer([{"name": "gate", "params": weight}] * 2, name="adam", lr=1, weight_decay=0)
+
+
+def test_amsgrad_equals_a_slow_loop_and_never_forgets_the_largest_second_moment():
+    weight, rng = torch.nn.Parameter(torch.ones(4)), torch.Generator().manual_seed(0)
+    made = optim.optimizer([{"name": "w", "params": [weight]}], name="amsgrad", lr=0.01, weight_decay=0.1)
+    slow = torch.ones(4, dtype=torch.float64)
+    first, second, largest = (torch.zeros(4, dtype=torch.float64) for _ in range(3))
+    for step in range(1, 21):
+        weight.grad = torch.randn(4, generator=rng) * (10 if step == 1 else 0.1)
+        gradient = weight.grad.double() + 0.1 * slow
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        largest = torch.maximum(largest, second)
+        slow = slow - 0.01 * (first / (1 - 0.9**step)) / ((largest / (1 - 0.999**step)).sqrt() + 1e-8)
+        made.step()
+    torch.testing.assert_close(weight.detach().double(), slow, rtol=1e-5, atol=1e-6)
+    assert (second < largest).any(), "else it is Adam"

@@ -31,11 +31,15 @@ def export(
     formats: Sequence[str] = ("onnx",),
     input_kind: str = "float",
     opset: int = OPSET,
+    average: bool = False,
 ) -> cards.Card:
-    """Writes the checkpoint `weights` into the folder `output`, see `reid.export.folder.write`; returns its card."""
+    """Writes the checkpoint `weights` into the folder `output`, see `reid.export.folder.write`; returns its card.
+
+    average: the running average of the weights, also where TEST.EMA of the run did not ask for it.
+    """
     runtime.start_log(None)
     folder.check_request(Path(output), formats, input_kind, opset)
-    cfg, method, content = _restore(weights)
+    cfg, method, content = _restore(weights, {"TEST.EMA": True} if average else {})
     pictures, origin = _pictures(cfg)
     about = {
         "interpolation": cfg.INPUT.INTERPOLATION,
@@ -77,14 +81,14 @@ def load(path: str | Path, device: str = "auto") -> Model:
     return Model(sides, objects.test_transform(cfg), dim=dim, about=about, encoder=method.encoder)
 
 
-def _restore(path: str | Path) -> tuple[CfgNode, Method, dict[str, Any]]:
+def _restore(path: str | Path, overrides: config.Overrides = ()) -> tuple[CfgNode, Method, dict[str, Any]]:
     """A checkpoint's config, method and content; none of its data sets is needed."""
     content = checkpoint.load(path)
-    cfg = config.parse(content["config"])
+    cfg = config.parse(content["config"], overrides)
     num_classes = sum(len(pids) for pids in content["label_map"].values())
     method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
     folder.check_method(method)
-    checkpoint.load_state(method, content["model"], path)
+    checkpoint.load_state(method, checkpoint.weights(content, path, average=cfg.TEST.EMA), path)
     plugins.say(registry.origins(cfg, without=("DATASETS.SOURCES", "DATASETS.TARGETS")), content)
     return cfg, method, content
 
@@ -125,6 +129,7 @@ def _training(cfg: CfgNode, content: dict[str, Any], weights: Path) -> cards.Car
         "method": dict(cfg.METHOD),
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "norms": [_worded(registry.entry(entry, "MODEL.NORM")) for entry in cfg.MODEL.NORM],
+        "average": cfg.SOLVER.EMA if cfg.TEST.EMA else 0.0,
         "pretrained": Path(cfg.MODEL.BACKBONE.WEIGHTS).name,  # the name says enough; where it lay is nobody's business
         "plugins": content.get("plugins", []),
         "sources": [_source(entry) for entry in cfg.DATASETS.SOURCES],

@@ -57,6 +57,7 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     )
     objects.check_views(cfg, method)
     optimizer, parts = objects.optimizer(cfg, method), stages.make(cfg, train_set, batches, method)
+    freeze = stages.freeze(cfg, method, parts)
     device = runtime.device(cfg.DEVICE)
     look = partial(_embed, cfg, method, device)
     drift = objects.drift(cfg, train_set.samples, look)
@@ -91,6 +92,9 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
         evaluate=scorer,
         embed=partial(look, train_set.samples),
         drift=drift,
+        ema=cfg.SOLVER.EMA,
+        score_average=cfg.TEST.EMA,
+        freeze=freeze,
         about={
             "config": config.dump(cfg),
             "protocol": rules,
@@ -103,8 +107,9 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
         resume=saved,
     )
     if cfg.TEST.SELECT != "last":
-        best = checkpoint.load(run / "model_best.pth")
-        checkpoint.load_state(method, best["model"], run / "model_best.pth")
+        path = run / "model_best.pth"
+        best = checkpoint.load(path)
+        checkpoint.load_state(method, checkpoint.weights(best, path, average=cfg.TEST.EMA), path)
         scorer.score_targets(best["progress"]["step"])
     return scorer.rows
 
@@ -143,7 +148,8 @@ def score(
         rules["sources"] = content["protocol"]["sources"]
         num_classes = sum(len(pids) for pids in content["label_map"].values())
         method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
-        checkpoint.load_state(method, content["model"], weights or "")
+        state = checkpoint.weights(content, weights or "", average=cfg.TEST.EMA)
+        checkpoint.load_state(method, state, weights or "")
         objects.check_pixels(cfg, method)
         folder, notes = Path(weights or "").parent, content["notes"]
     _check_pictures([], targets)
@@ -274,6 +280,10 @@ def _check_lists(cfg: CfgNode) -> None:
         raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
     if cfg.TEST.CACHE not in (None, True, False):
         raise ValueError(f"TEST.CACHE is {cfg.TEST.CACHE!r}; expected True, False, or null: only test_net keeps them")
+    if not 0 <= cfg.SOLVER.EMA < 1:
+        raise ValueError(f"SOLVER.EMA is {cfg.SOLVER.EMA}; expected 0 (no average) up to, not including, 1")
+    if cfg.TEST.EMA and not cfg.SOLVER.EMA:
+        raise ValueError("TEST.EMA is True and SOLVER.EMA 0, which keeps no average; set a decay, such as 0.999")
     if cfg.SOLVER.KEEP < 0:
         raise ValueError(f"SOLVER.KEEP is {cfg.SOLVER.KEEP}; expected 0 (none) or more older checkpoints")
     if cfg.SOLVER.AMP not in trainer.AMP:

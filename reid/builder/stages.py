@@ -10,6 +10,7 @@ from reid import config, optim
 from reid.builder import objects
 from reid.data.samplers import Sampler
 from reid.data.sources import TrainSet
+from reid.freeze import Freeze
 from reid.methods import Method
 from reid.trainer import Stage
 
@@ -42,6 +43,36 @@ def make(cfg: CfgNode, train_set: TrainSet, batches: Sequence[Sampler], method: 
         epoch, step = epoch + stage_cfg.SOLVER.EPOCHS, step + steps
         if cfg.SOLVER.MAX_STEPS and step == cfg.SOLVER.MAX_STEPS:
             break
+    return made
+
+
+def freeze(cfg: CfgNode, method: Method, stages: Sequence[Stage]) -> Freeze | None:
+    """SOLVER.FREEZE, or None where it is empty. Raises ValueError where it would leave nothing to learn in some stage."""
+    entries = []
+    for number, entry in enumerate(cfg.SOLVER.FREEZE):
+        if not isinstance(entry, dict) or entry.keys() != {"PATTERN", "STEPS"}:
+            raise ValueError(
+                f"SOLVER.FREEZE.{number} is {entry!r}; expected a block such as {{PATTERN: encoder.backbone.*, STEPS: 1000}}"
+            )
+        where = f"SOLVER.FREEZE.{number}"
+        entries.append(
+            (
+                config.coerce(entry["PATTERN"], "encoder.*", f"{where}.PATTERN"),
+                config.coerce(entry["STEPS"], 1000, f"{where}.STEPS"),
+            )
+        )
+    if not entries:
+        return None
+    made, groups = Freeze(method, entries), {group["name"]: group["params"] for group in method.param_groups()}
+    step = 0
+    for number, stage in enumerate(stages):
+        names = stage.learns or list(groups)
+        if all(made.holds(p, step) for name in names for p in groups[name]):
+            raise ValueError(
+                f"SOLVER.FREEZE: holds all of {', '.join(names)} at step {step}, and stage {number} learns nothing else; "
+                "expected some that move: freeze fewer, or for fewer steps"
+            )
+        step += len(stage.epochs) * len(stage.loader)
     return made
 
 

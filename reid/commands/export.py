@@ -14,10 +14,12 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     kinds = "float (default): the caller normalises; uint8: RGB as decoded, normalised inside"
     parser.add_argument("--input", default="float", metavar="KIND", help=kinds)
     parser.add_argument("--opset", type=int, default=18, metavar="N", help="ONNX version, 18 (default) or later")
+    parser.add_argument("--average", action="store_true", help="the average of the weights that SOLVER.EMA kept")
     return parser.parse_args(words)
 
 
 def run(args: argparse.Namespace) -> None:
     from reid.builder import exports
 
-    exports.export(args.weights, args.output, formats=args.format, input_kind=args.input, opset=args.opset)
+    options = {"formats": args.format, "input_kind": args.input, "opset": args.opset, "average": args.average}
+    exports.export(args.weights, args.output, **options)
