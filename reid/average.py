@@ -28,7 +28,7 @@ class Average:
 
     def __init__(self, method: Method, decay: float):
         self.decay = decay
-        running = {id(value) for value in statistics(method) if value.is_floating_point()}
+        running = {id(value) for value in statistics(method)}
         learned = {name: p.detach() for name, p in method.named_parameters() if p.requires_grad}
         learned |= {name: value for name, value in method.named_buffers() if id(value) in running}
         self.weights = {k: v for k, v in learned.items() if not k.startswith(method.only_training)}

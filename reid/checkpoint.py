@@ -49,7 +49,7 @@ class Content(Averaged):
 
     config: str  # YAML, for `reid.config.parse`
     protocol: Protocol
-    notes: list[str]  # of the sources
+    notes: list[str]  # of the sources, and of how the run went on
     plugins: list[dict[str, str]]  # `reid.builder.plugins.origin` of each
     label_map: dict[str, list[int]]  # source -> its pids in the order of their classes
     num_samples: int  # training pictures
@@ -65,7 +65,7 @@ class Resumable(Content):
     scale: dict[str, Any]
     plan: dict[str, Tensor | None] | None
     drift: dict[int, Tensor]
-    random: dict[str, Any]
+    random: list[dict[str, Any]]  # of each process
 
 
 def save(path: str | Path, content: dict[str, Any]) -> None:

@@ -84,6 +84,15 @@ def from_first(make: Callable[[], T]) -> T:
     return cast(T, made[0])
 
 
+def from_all(value: T) -> list[T]:
+    """The `value` of every process, in the order of their ranks, on every process. Tensors on the CPU."""
+    agree()
+    values = [value] * runtime.world()
+    if runtime.world() > 1:
+        distributed.all_gather_object(values, value, group=_words)
+    return values
+
+
 def gather(keep: dict[str, Tensor]) -> dict[str, Tensor]:
     """The rows of every process, in the order of their ranks, on every process: so memories stay equal everywhere."""
     agree()
@@ -118,6 +127,14 @@ def copy_first(tensors: Iterable[Tensor]) -> None:
                 tensor.copy_(rows)
 
 
+def average(tensors: Sequence[Tensor]) -> None:
+    """Sets each of `tensors` to its mean over all processes."""
+    agree()
+    if runtime.world() > 1 and tensors:
+        for tensor, mean in zip(tensors, _means(tensors), strict=True):
+            tensor.copy_(mean)
+
+
 def average_gradients(parameters: Sequence[Tensor]) -> None:
     """Sets each gradient to its mean over all processes; one that is missing here counts as 0 if another has it."""
     agree()
@@ -125,9 +142,15 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
         return
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     have = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
-    flat = torch.cat([*(gradient.flatten() for gradient in gradients), have]) / runtime.world()
-    distributed.all_reduce(flat)
-    pieces = flat.split([*(p.numel() for p in parameters), len(parameters)])
-    for p, gradient, mean, anyone in zip(parameters, gradients, pieces[:-1], pieces[-1].tolist(), strict=True):
+    *means, shares = _means([*gradients, have])
+    for p, gradient, mean, anyone in zip(parameters, gradients, means, shares.tolist(), strict=True):
         if anyone:
-            p.grad = gradient.copy_(mean.view_as(p))
+            p.grad = gradient.copy_(mean)
+
+
+def _means(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The mean of each tensor over all processes, by one exchange."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors]) / runtime.world()
+    distributed.all_reduce(flat)
+    pieces = flat.split([tensor.numel() for tensor in tensors])
+    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]

@@ -20,6 +20,7 @@ from reid.data.loader import Batch, Loader
 from reid.evaluation.drift import Drift
 from reid.freeze import Freeze
 from reid.methods import Method, Place
+from reid.models.norms import statistics
 from reid.plan import Plan
 from reid.step import LossScale, Step, Taken, phases
 
@@ -125,7 +126,7 @@ def train(
     def save_last() -> None:
         state = {"optimizer": optimizer.state_dict(), "scale": step.scale.state_dict()}
         kept = {"plan": plan and vars(plan), "drift": drift.kept if drift else {}}
-        save("model_last.pth", {**state, **kept, "random": runtime.random_state()})
+        save("model_last.pth", {**state, **kept, "random": processes.from_all(runtime.random_state())})
         if keep_older and run.writes:
             checkpoint.keep(run / "model_last.pth", progress.step, keep_older)
 
@@ -181,6 +182,7 @@ def train(
                             raise _non_finite({"gradient": norm}, batch, run)
                         taken.skipped = True  # fp16 overflows now and then: nothing was moved, and the batch ends here
                         break
+                processes.average(statistics(method, moving=True))  # of the same weights all have the same statistics
                 if average is not None and not taken.skipped:
                     average.update(progress.step)
                 progress.step += 1
@@ -197,12 +199,13 @@ def train(
                         progress.counts[name] = progress.counts.get(name, 0) + count
 
                 if logged:
-                    losses = {name: value.item() for name, value in taken.losses.items()}
-                    row = {"loss": float(taken.total), **losses, "lr": rate, "grad_norm": max(map(float, taken.norms))}
+                    sums = processes.add_up({"loss": torch.as_tensor(taken.total), **taken.losses})
+                    losses = {name: value.item() / runtime.world() for name, value in sums.items()}
+                    row = {**losses, "lr": rate, "grad_norm": max(map(float, taken.norms))}
                     counts: dict[str, Any] = {**progress.counts, "skipped": progress.skipped}
                     row |= {name: float(count) for name, count in counts.items() if count}
                     note({**row, **seen}, data_s=started - waiting_since, step_s=time.perf_counter() - started)
-                    shown = {name: f"{value:.3f}" for name, value in losses.items()}
+                    shown = {name: f"{value:.3f}" for name, value in losses.items() if name in taken.losses}
                     bar.set_postfix(shown)
                 if drift is not None and (moved := drift.measure(progress.step)):
                     note(moved)
@@ -220,7 +223,7 @@ def train(
                 stage.loader.close()
             if progress.epoch == epochs or (test_every and progress.epoch % test_every == 0):
                 with average.in_place() if average and score_average else contextlib.nullcontext():
-                    score = evaluate(progress.step)
+                    score = processes.from_all(evaluate(progress.step))[0]
                 if score is not None and score > progress.best:
                     progress.best = score
                     save("model_best.pth", {}, method.only_training)
@@ -241,7 +244,7 @@ def _restore(
     with checkpoint.fitting(path):
         optimizer.load_state_dict(content["optimizer"])
         scale.load_state_dict(content["scale"])
-        runtime.set_random_state(content["random"])
+        runtime.set_random_state(content["random"][runtime.rank() % len(content["random"])])
     progress = Progress(**content["progress"])
     run.cut(progress.lengths)
     runtime.log.info("resumed at step %d, epoch %d", progress.step, progress.epoch)

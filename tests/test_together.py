@@ -36,6 +36,9 @@ def exchanges(rank):
     seen["rows"] = processes.gather({"rows": torch.full((2,), rank)})["rows"]
     seen["first"] = processes.from_first(lambda: {"made by": torch.tensor(rank)})
     seen["agreed"] = processes.agree(7 * rank)
+    seen["all"] = processes.from_all({"of": torch.tensor(rank)})
+    seen["averaged"] = [torch.tensor([1.0, 2.0 * rank]), torch.tensor(4.0 * rank)]
+    processes.average(seen["averaged"])
 
     generator = torch.Generator().manual_seed(10 + rank)
     own = [torch.randn(p.shape, generator=generator) for p in net.parameters()]
@@ -115,6 +118,8 @@ def test_numbers_rows_and_makings_are_shared(both):
         assert seen["rows"].tolist() == [0, 0, 1, 1]
         assert seen["first"] == {"made by": 0}
         assert seen["agreed"] == 7
+        assert seen["all"] == [{"of": 0}, {"of": 1}]
+        assert [value.tolist() for value in seen["averaged"]] == [[1.0, 1.0], 2.0]
 
 
 def test_gradients_are_averaged_and_a_missing_one_counts_as_nothing(both):
@@ -165,6 +170,9 @@ def test_alone_everything_is_given_back():
     assert weight.grad is None
     assert processes.gather(rows) is rows
     assert processes.add_up(rows) is rows
+    processes.average([weight])
+    assert weight.item() == 1
+    assert processes.from_all(5) == [5]
     assert processes.agree(3) == 3
     assert processes.from_first(lambda: 4) == 4
     with pytest.raises(KeyError), processes.together():

@@ -126,6 +126,7 @@ def _training(cfg: CfgNode, content: dict[str, Any], weights: Path) -> cards.Car
         "checkpoint": weights.name,
         "sha256": cards.sha256(weights),
         "step": step,
+        "processes": content["processes"],
         "method": dict(cfg.METHOD),
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "norms": [_worded(registry.entry(entry, "MODEL.NORM")) for entry in cfg.MODEL.NORM],

@@ -19,20 +19,22 @@ from reid.evaluation import protocol, report
 from reid.evaluation.embed import embed
 from reid.evaluation.evaluate import check_method, evaluate
 from reid.methods import Method
-from reid.models.norms import statistics
 
 Rows = list[dict[str, Any]]
+MOVED = "resumed at step"  # how a note begins that says so
 
 
 @processes.together()
-def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
+def train(cfg: CfgNode, *, resume: bool = False, anyway: bool = False) -> Rows:
     """Trains as `cfg` says, scores the targets, and returns the rows of the last scoring.
 
-    resume: go on from the run folder's `model_last.pth`, exactly; start afresh where there is none yet.
+    resume: go on from the run folder's `model_last.pth`, exactly; start afresh where there is none yet. anyway: even where
+    that cannot be exact, on another number of processes; every row of results then says so.
     """
     runtime.start_log(None)
     run = runtime.RunFolder(cfg.OUTPUT_DIR)
-    saved = _saved(cfg, run, resume)
+    saved = _saved(cfg, run, resume or anyway)
+    moved = _moved(saved, anyway)
     origins = registry.origins(cfg)
     _check_lists(cfg)
     source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES)
@@ -62,13 +64,17 @@ def train(cfg: CfgNode, *, resume: bool = False) -> Rows:
     look = partial(_embed, cfg, method, device)
     drift = objects.drift(cfg, train_set.samples, look)
     rules = _rules(cfg, source_sets, targets)
-    notes = _notes(source_sets)
-    scorer = _Scorer(cfg, method, targets, validation, run, rules, notes, device, keep=bool(cfg.TEST.CACHE))
+    notes = [*_notes(source_sets), *moved]
+    scorer = _Scorer(
+        cfg, method, targets, validation, run, rules, notes, device, runtime.world(), keep=bool(cfg.TEST.CACHE)
+    )
 
     # Everything that can be refused has been: from here on there is a run.
     run.open(config.dump(cfg))
     method.to(device)
     plugins.say(origins, saved)
+    for line in moved:
+        runtime.log.warning("%s", line)
     _say(source_sets, "sources")
     _say(targets, "targets")
     dealt = [line for part in parts for line in sources.describe(part.loader.sampler, train_set)]
@@ -143,7 +149,7 @@ def score(
         train_set = sources.join(source_sets) if source_sets else None
         num_classes, num_samples = (train_set.num_classes, len(train_set)) if train_set else (0, 0)
         method = objects.method(cfg, num_classes=num_classes, num_samples=num_samples)
-        folder, notes = Path(cfg.OUTPUT_DIR), _notes(source_sets)
+        folder, notes, trained_by = Path(cfg.OUTPUT_DIR), _notes(source_sets), 0
     else:
         rules["sources"] = content["protocol"]["sources"]
         num_classes = sum(len(pids) for pids in content["label_map"].values())
@@ -151,12 +157,12 @@ def score(
         state = checkpoint.weights(content, weights or "", average=cfg.TEST.EMA)
         checkpoint.load_state(method, state, weights or "")
         objects.check_pixels(cfg, method)
-        folder, notes = Path(weights or "").parent, content["notes"]
+        folder, notes, trained_by = Path(weights or "").parent, content["notes"], content["processes"]
     _check_pictures([], targets)
     run = runtime.RunFolder(folder / "test" if output is None else output)
     device = runtime.device(cfg.DEVICE)
     keep = cfg.TEST.CACHE is not False
-    scorer = _Scorer(cfg, method, targets, [], run, rules, notes, device, keep=keep)
+    scorer = _Scorer(cfg, method, targets, [], run, rules, notes, device, trained_by, keep=keep)
     run.open(config.dump(cfg))
     method.to(device)
     plugins.say(origins, content)
@@ -182,10 +188,11 @@ class _Scorer:
         rules: dict[str, Any],
         source_notes: list[str],
         device: torch.device,
+        trained_by: int,  # processes; 0: not known, or not trained
         keep: bool,
     ):
         self.method, self.run, self.targets, self.validation = method, run, targets, validation
-        self.rules, self.source_notes = rules, source_notes
+        self.rules, self.source_notes, self.trained_by = rules, source_notes, trained_by
         self.selection = cfg.TEST.SELECT
         self.rows: Rows = []
         extras: dict[str, Any] = {
@@ -227,11 +234,11 @@ class _Scorer:
 
     def _score(self, datasets: list[Dataset], step: int, role: dict[str, str] | None = None) -> Rows:
         """The rows, each with the notes of the data behind it; the means also with the protocol in words."""
-        processes.copy_first(statistics(self.method))
         rows = self.evaluate(datasets, step=step, role=role)
         notes = {dataset.name: [*self.source_notes, *dataset.notes] for dataset in datasets}
         notes["mean"] = [*self.source_notes, *_notes(datasets)]
         for row in rows:
+            row["processes"] = self.trained_by
             if notes[row["dataset"]]:
                 row["notes"] = notes[row["dataset"]]
             if row["kind"] == "mean":
@@ -263,6 +270,25 @@ def _saved(cfg: CfgNode, run: runtime.RunFolder, resume: bool) -> dict[str, Any]
         run.cut({})  # it ended before its first checkpoint: from the beginning
         return None
     return checkpoint.load(run / "model_last.pth", resume=True)
+
+
+def _moved(saved: dict[str, Any] | None, anyway: bool) -> list[str]:
+    """What rows have to say of how their run went on: where it has changed the number of its processes, now or before.
+
+    Raises ValueError where it does so now and not `anyway`.
+    """
+    if saved is None:
+        return []
+    told = [note for note in saved["notes"] if note.startswith(MOVED)]
+    before, now = saved["processes"], runtime.world()
+    if before == now:
+        return told
+    if not anyway:
+        raise ValueError(
+            f"--resume: the run was going on {before} process(es), and there are {now} now, on which its numbers would be "
+            f"others; start {before}, or pass --resume-anyway: every row of results then says so"
+        )
+    return [*told, f"{MOVED} {saved['progress']['step']:,} on {now} process(es), before on {before}"]
 
 
 def _check_lists(cfg: CfgNode) -> None:
@@ -340,7 +366,6 @@ def _embed(
     """
     if indices is not None:
         samples = [samples[i] for i in indices]
-    processes.copy_first(statistics(method))
     training = method.training
     method.eval()
     encode = method.encode_query if feature == "embedding" else lambda images: method.encoder(images)[feature]

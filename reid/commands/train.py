@@ -13,6 +13,11 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
         "--config", "--config-file", required=True, metavar="FILE", help="a .yaml, such as configs/demo.yaml"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
+    parser.add_argument(
+        "--resume-anyway",
+        action="store_true",
+        help="the same on another number of processes, which every row then says",
+    )
     parser.add_argument("--eval-only", action="store_true", help="score the run's model_final.pth instead of training")
     parser.add_argument("--num-gpus", type=int, default=1, metavar="N", help="prints the torchrun command for N GPUs")
     args = _overrides.parse(parser, words, such_as="SOLVER.LR 1e-4 LOSSES.1.MARGIN 0.5")
@@ -33,4 +38,4 @@ def run(args: argparse.Namespace) -> None:
     if args.eval_only:
         runs.score(cfg, Path(cfg.OUTPUT_DIR, "model_final.pth"))
     else:
-        runs.train(cfg, resume=args.resume)
+        runs.train(cfg, resume=args.resume, anyway=args.resume_anyway)

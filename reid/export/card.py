@@ -132,9 +132,10 @@ def _results(card: Card) -> list[str]:
 
 def _training(training: Card) -> list[str]:
     norms = f", its norms: {escape.markdown('; '.join(training['norms']))}" if training["norms"] else ""
+    together = f" on {training['processes']} processes" if training["processes"] > 1 else ""
     averaged = f", their running average by {training['average']:g}" if training["average"] else ""
     lines = [
-        f"Trained for {training['step']:,} steps{averaged}, backbone's weights from: {escape.markdown(training['pretrained'])}{norms}; "
+        f"Trained for {training['step']:,} steps{together}{averaged}, backbone's weights from: {escape.markdown(training['pretrained'])}{norms}; "
         f"protocol {training['fingerprint']}. Sources, whose terms bind whoever uses the vectors:",
         "",
     ]

@@ -1,9 +1,10 @@
-"""BatchNorm's running statistics can be held still while it goes on as it does."""
+"""BatchNorm's running statistics can be found, and held still while it goes on as it does."""
 
 import pytest
 import torch
 from torch import nn
 
+from reid.models import norms
 from reid.models.encoder import Encoder
 from reid.models.norms import hold_statistics
 
@@ -32,3 +33,13 @@ def test_an_error_within_lets_them_go():
     with pytest.raises(ZeroDivisionError), hold_statistics(layer):
         _ = 1 / 0
     assert layer.track_running_stats
+
+
+def test_statistics_are_found_and_which_of_them_a_forward_moves():
+    untracked = nn.BatchNorm2d(4, track_running_stats=False)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), untracked, nn.BatchNorm2d(4))
+    network[3].eval()
+    own = [[id(layer.running_mean), id(layer.running_var)] for layer in (network[1], network[3])]
+    assert [id(value) for value in norms.statistics(network)] == own[0] + own[1]
+    assert [id(value) for value in norms.statistics(network, moving=True)] == own[0]
+    assert norms.statistics(network.eval(), moving=True) == []

@@ -54,9 +54,14 @@ def of_domains(module: nn.Module, domains: Tensor | None) -> Iterator[None]:
             layer.domains = None
 
 
-def statistics(module: nn.Module) -> list[Tensor]:
-    """The running statistics of every BatchNorm below `module`: the only state that each of several processes has for itself."""
-    return [value for layer in module.modules() if isinstance(layer, BATCH_NORM) for value in layer.buffers()]
+def statistics(module: nn.Module, *, moving: bool = False) -> list[Tensor]:
+    """The running means and variances of every BatchNorm below `module`; moving: of those that a forward now changes.
+
+    They come from pictures alone, so that each of several processes gathers others.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, BATCH_NORM) and (layer.training or not moving)]
+    values = [value for layer in layers for value in (layer.running_mean, layer.running_var)]
+    return [value for value in values if value is not None]
 
 
 @contextlib.contextmanager
