@@ -161,7 +161,7 @@ def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None =
     MODEL.BACKBONE.WEIGHTS (a checkpoint brings its own)."""
     name = cfg.MODEL.BACKBONE.NAME
     backbone: Any = find("models/backbones", name) if plugins.is_one(name) else name
-    return Encoder(
+    made = Encoder(
         backbone=backbone,
         weights=cfg.MODEL.BACKBONE.WEIGHTS if weights is None else weights,
         last_stride=cfg.MODEL.BACKBONE.LAST_STRIDE,
@@ -175,6 +175,10 @@ def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None =
         std=cfg.MODEL.BACKBONE.STD,
         features=features,
     )
+    only = getattr(made.backbone, "picture_size", None)
+    if only not in (None, tuple(cfg.INPUT.SIZE)):
+        raise ValueError(f"INPUT.SIZE is {cfg.INPUT.SIZE}; backbone {name} takes {list(only)} alone")
+    return made
 
 
 def check_pixels(cfg: CfgNode, built: Method) -> None:

@@ -5,12 +5,13 @@ Pictures in, a feature map or tokens out. A file makes one class public, a `Back
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from reid.models.pixels import IMAGENET
 
 log = logging.getLogger(__name__)
 
-PROBE = (1, 3, 128, 64)  # total stride 32 leaves a map of 4x2, so that halving is still seen on both sides
+PICTURE = (128, 64)  # total stride 32 leaves a map of 4x2, so that halving is still seen on both sides
 
 
 class Backbone(nn.Module):
@@ -32,6 +33,9 @@ class Backbone(nn.Module):
     by exports, in which `images.shape[0]` stays free and `len(images)` would not.
     num_prefix_tokens: of the T, those at the front that stand for no patch; a class token is the first of them.
     pixels: the mean and deviation that weights from a file want where the file itself does not say.
+    picture_size: (height, width) of the only pictures that it takes; None: of any.
+    stage_names: its stages, where what stands one after the other does not tell them.
+    variants: further NAMEs of its file, and the arguments that each stands for.
     num_features, gives_tokens: C, and which of the two it is; `build` finds both by looking.
     """
 
@@ -39,11 +43,24 @@ class Backbone(nn.Module):
     gives_tokens: bool
     num_prefix_tokens = 0
     pixels = IMAGENET
+    picture_size: tuple[int, int] | None = None
+    stage_names: tuple[str, ...] = ()
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
 
 def names() -> list[str]:
-    """The NAMEs of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    """The NAMEs of this folder: its files, and the variants of each."""
+    return sorted(_own())
+
+
+def _own() -> dict[str, functools.partial[Backbone]]:
+    made: dict[str, functools.partial[Backbone]] = {}
+    for file in pkgutil.iter_modules(__path__):
+        if not file.name.startswith("_"):
+            kind = _public(file.name)
+            made[file.name] = functools.partial(kind)
+            made |= {name: functools.partial(kind, **arguments) for name, arguments in kind.variants.items()}
+    return made
 
 
 def build(
@@ -55,7 +72,7 @@ def build(
 ) -> Backbone:
     """A network from normalised pictures (B, 3, H, W) to a map (B, C, h, w) or tokens (B, T, C).
 
-    Args:    name: a file of this folder, such as `tiny`; any of timm's convolutional networks under timm's name, also
+    Args:    name: of this folder, such as `tiny` or `osnet_x0_25`; any of timm's convolutional networks under timm's name, also
              with the tag of its weights (`resnet18.a1_in1k`) or with `timm:` before it; or a class.
              weights: `none`; `timm` or `timm:<tag>` for timm's hub; else a file, see `reid.models.weights`. `pixels` of
              what is built are those of the weights; from scratch ImageNet's.
@@ -104,12 +121,12 @@ def _convert(backbone: Backbone, norms: Sequence[Conversion]) -> None:
 
 def _create(name: str | type[Backbone], tag: str | None) -> Backbone:
     """The network, with timm's weights if a tag is given ("" is timm's own choice), else at its random start."""
-    own = names()
+    own = _own()
     if isinstance(name, str) and name not in own:
-        return cast(Backbone, _timm.create(name, own, tag))
+        return cast(Backbone, _timm.create(name, sorted(own), tag))
     if tag is not None:
         raise ValueError(f"weights timm:{tag}: {name} is none of timm's networks; expected none, or a file")
-    return (_public(name) if isinstance(name, str) else name)()
+    return own[name]() if isinstance(name, str) else name()
 
 
 def _public(name: str) -> type[Backbone]:
@@ -147,7 +164,7 @@ def _probe(backbone: nn.Module) -> tuple[int, ...]:
     backbone.eval()
     try:
         with torch.no_grad():
-            return tuple(backbone(torch.zeros(PROBE)).shape)
+            return tuple(backbone(torch.zeros(1, 3, *getattr(backbone, "picture_size", None) or PICTURE)).shape)
     finally:
         backbone.train(was_training)
 

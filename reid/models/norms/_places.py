@@ -32,8 +32,10 @@ def stages(network: nn.Module) -> Modules:
     """The parts of a network that stand one after the other, by path, without its stem.
 
     `layer1` to `layer4` of a ResNet, `blocks.0` to `blocks.6` of MobileNetV2: whatever holds a convolution among its
-    children; a Sequential of Sequentials is several.
+    children; a Sequential of Sequentials is several. Or those that a backbone of ours names itself.
     """
+    if names := getattr(network, "stage_names", ()):
+        return {name: network.get_submodule(name) for name in names}
     found: Modules = {}
     for name, child in network.named_children():
         inner = _parts(child)
@@ -177,12 +179,12 @@ def _order(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 @torch.no_grad()
 def _run(network: nn.Module, hook: Callable[[nn.Module, Any, Any], None]) -> None:
-    """One 128x64 picture through the network, with a hook behind each module; leaves it as it was."""
+    """One picture, 128x64 where any size will do, through the network, with a hook behind each module; leaves it as it was."""
     training = {module: module.training for module in network.modules()}
     handles = [module.register_forward_hook(hook) for module in network.modules()]
     network.eval()
     try:
-        network(torch.zeros(1, 3, 128, 64))
+        network(torch.zeros(1, 3, *getattr(network, "picture_size", None) or (128, 64)))
     finally:
         for handle in handles:
             handle.remove()
