@@ -10,7 +10,7 @@ LAYERS = [
     ["reid.commands"],
     ["reid.builder", "reid.config"],
     ["reid.trainer", "reid.step", "reid.export", "reid.optim", "reid.checkpoint", "reid.average", "reid.freeze"],
-    ["reid.methods.*", "reid.evaluation"],
+    ["reid.methods.*", "reid.evaluation", "reid.vectors"],
     ["reid.data", "reid.models", "reid.losses", "reid.memory", "reid.methods", "reid.processes"],
     ["reid.data.records", "reid.pairs", "reid.similarity", "reid.plan", "reid.evaluation.metrics", "reid.runtime"],
     ["reid.errors", "reid.schema", "reid.version1", "reid.digest", "reid"],

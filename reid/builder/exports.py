@@ -20,7 +20,7 @@ from reid.evaluation import protocol
 from reid.export import card as cards
 from reid.export import folder
 from reid.export.graphs import OPSET
-from reid.export.model import Encode, Model
+from reid.export.model import Encode, Identity, Model
 from reid.methods import Method
 
 
@@ -78,7 +78,23 @@ def load(path: str | Path, device: str = "auto") -> Model:
     sides = {"query": query, "gallery": side(method.encode_gallery) if method.asymmetric else query}
     dim = query(np.zeros((1, 3, *cfg.INPUT.SIZE), np.uint8)).shape[1]
     about = f"{cfg.METHOD.NAME} on {cfg.MODEL.BACKBONE.NAME} from a checkpoint, {place}"
-    return Model(sides, objects.test_transform(cfg), dim=dim, about=about, encoder=method.encoder)
+
+    def identity() -> Identity:
+        return {
+            "sha256": cards.sha256(Path(path)),
+            "about": about,
+            "path": str(Path(path).absolute()),
+            "preprocessing": {
+                "size": list(cfg.INPUT.SIZE),
+                "interpolation": cfg.INPUT.INTERPOLATION,
+                "crop": cfg.INPUT.TEST_CROP,
+                "flip": cfg.TEST.FLIP,
+            },
+            "terms": [_source(entry) for entry in cfg.DATASETS.SOURCES],
+        }
+
+    transform = objects.test_transform(cfg)
+    return Model(sides, transform, dim=dim, about=about, encoder=method.encoder, identity=identity)
 
 
 def _restore(path: str | Path, overrides: config.Overrides = ()) -> tuple[CfgNode, Method, dict[str, Any]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from reid.data import records
+from reid.data.pictures import decode
 from reid.data.records import Sample
 from reid.data.samplers import Draw, Sampler
 from reid.data.sources import TrainSet
@@ -81,10 +82,7 @@ def read_image(path: str) -> np.ndarray:
         raise FileNotFoundError(f"{path}: found no such file; it was there when the set was listed") from error
     if not data:
         raise ValueError(f"{path}: found zero bytes, expected a picture; unpack the data set again")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:  # for some damage OpenCV raises, for other damage it returns None
-        image = None
+    image = decode(data)
     if image is None:
         raise ValueError(
             f"{path}: found {len(data):,} bytes that OpenCV cannot decode, expected a picture; unpack the data set again"

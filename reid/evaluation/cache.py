@@ -24,7 +24,12 @@ from reid.data.records import Sample
 
 logger = logging.getLogger(__name__)
 
-CODE = ("models", "methods", "data/records.py", "data/loader.py", "data/transforms.py", "evaluation/embed.py")
+CODE = (
+    "models",
+    "methods",
+    *("data/records.py", "data/pictures.py", "data/loader.py", "data/transforms.py"),
+    "evaluation/embed.py",
+)
 PLAIN = (bool, int, float, str, tuple, type(None))
 
 

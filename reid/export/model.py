@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import cv2
 import numpy as np
 
 from reid.data import records, transforms
+from reid.data.pictures import decode
 from reid.export import card as cards
 from reid.export import runners
+from reid.vectors import embed as embedding
+from reid.vectors import sources
+from reid.vectors.sources import Source
+from reid.vectors.store import Store
 
 if TYPE_CHECKING:  # an ONNX export is opened without torch
     from torch import nn
@@ -21,6 +26,17 @@ SIDES = ("query", "gallery")
 
 Encode = Callable[[np.ndarray], np.ndarray]  # (B, 3, H, W) uint8 RGB -> (B, D) float32
 Picture = str | os.PathLike | np.ndarray  # a file, or (H, W, 3) uint8 RGB
+
+
+class Identity(TypedDict):
+    """sha256: of the checkpoint, also where an export of it is open. path: where it was opened. preprocessing: what is
+    done to a picture. terms: name, title, terms, page and status of each set that it learned from."""
+
+    sha256: str
+    about: str
+    path: str
+    preprocessing: dict[str, Any]
+    terms: list[dict[str, str]]
 
 
 class Model:
@@ -32,6 +48,7 @@ class Model:
         dim: D, the vectors' length.
         about: what `repr` says.
         encoder: the torch module of a checkpoint, in evaluation mode; None for an export.
+        identity: gives what vectors of this model carry, see `identity`; asked for when it is needed.
     """
 
     def __init__(
@@ -42,9 +59,10 @@ class Model:
         dim: int,
         about: str = "",
         encoder: nn.Module | None = None,
+        identity: Callable[[], Identity] | None = None,
     ) -> None:
         self.sides, self.transform, self.dim, self.about = dict(sides), transform, dim, about
-        self._encoder = encoder
+        self._encoder, self._identity = encoder, identity
 
     def __repr__(self) -> str:
         return f"<{self.about}, {self.dim}-d>"
@@ -57,6 +75,13 @@ class Model:
                 f"encoder: found {self!r}, an export; expected a checkpoint: open the .pth it came from"
             )
         return self._encoder
+
+    def identity(self) -> Identity:
+        """By what vectors tell whose they are: equal for a checkpoint and its exports. Raises ValueError for a model that
+        was made by hand."""
+        if self._identity is None:
+            raise ValueError(f"identity: found {self!r}, made by hand; expected a model that reid.load opened")
+        return self._identity()
 
     @property
     def asymmetric(self) -> bool:
@@ -80,6 +105,34 @@ class Model:
             images = np.stack([self.transform(_picture(pictures[i], i)) for i in numbers])  # (B, H, W, 3)
             rows.append(self._encode(images, self.sides[side]))
         return np.concatenate(rows)
+
+    def embed_many(
+        self,
+        pictures: str | Path | Source,
+        output: str | Path,
+        *,
+        side: str = "gallery",
+        batch_size: int = 64,
+        workers: int = 2,
+        shard: int = 8192,
+    ) -> Store:
+        """Embeds a folder of any depth, a list, an archive or any other `Source` into the folder `output`, and goes on
+        where it was broken off; see `reid.vectors`. One bad picture costs no other: `refused.csv` lists them.
+
+        pictures: what `reid.vectors.sources.find` takes, or what it or `reid.vectors.video.find` gave.
+        side: of a model whose sides differ. workers: threads that read and decode. shard: pictures a file.
+        Raises FileNotFoundError, ValueError or OSError, before any work but for a disk that is full.
+        """
+        source = pictures if isinstance(pictures, Source) else sources.find(pictures)
+        if side not in SIDES:
+            raise ValueError(f"embed: no side {side}; there are {', '.join(SIDES)}")
+        said = side if self.asymmetric else "both"
+        store = embedding.begin(output, source, self.identity(), side=said, dim=self.dim, shard=shard, batch=batch_size)
+        encode = functools.partial(self._encode, encode=self.sides[side])
+        embedding.embed(source, store, encode, self.transform, workers=workers)
+        if not store.missing():  # the last of several processes says so
+            store.write_refused()
+        return store
 
     def similarity(self, a: Sequence[Picture] | np.ndarray, b: Sequence[Picture] | np.ndarray) -> np.ndarray:
         """(len(a), len(b)) float32, higher is more alike: `a` as queries, `b` as a gallery.
@@ -120,7 +173,18 @@ def load(path: str | Path, device: str = "auto") -> Model:
     inputs = card["input"]
     transform = transforms.Test(tuple(inputs["size"]), inputs["interpolation"], inputs["crop"])
     about = f"{card['training']['method']['NAME']} on {card['training']['backbone']} from {name}"
-    return Model(sides, transform, dim=card["output"]["dim"], about=about)
+    preprocessing = {key: inputs[key] for key in ("size", "interpolation", "crop")}
+
+    def identity() -> Identity:
+        return {
+            "sha256": card["training"]["sha256"],
+            "about": about,
+            "path": str(path.absolute()),
+            "preprocessing": {**preprocessing, "flip": card["output"]["flip"]},
+            "terms": card["training"]["sources"],
+        }
+
+    return Model(sides, transform, dim=card["output"]["dim"], about=about, identity=identity)
 
 
 def _format_of(path: Path, card: dict[str, Any]) -> str:
@@ -154,14 +218,10 @@ def _picture(picture: Picture, number: int) -> np.ndarray:
         return picture
     path = os.fspath(picture)
     try:
-        data = np.frombuffer(records.read(path), np.uint8)
+        data = records.read(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: found no such file, expected a picture") from None
-    try:
-        # As `reid.data.loader.read_image`, which lies in a file that imports torch.
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
-    except cv2.error:  # for some damage OpenCV raises, for other damage it returns None
-        image = None
+    image = decode(data)
     if image is None:
-        raise ValueError(f"{path}: found {data.size:,} bytes that are no picture OpenCV can decode; take it out")
+        raise ValueError(f"{path}: found {len(data):,} bytes that are no picture OpenCV can decode; take it out")
     return image

@@ -39,9 +39,19 @@ def test_help_names_every_command_and_loads_nothing_heavy():
     assert result.returncode == 0, result.stderr
     for name in commands.names():
         assert f"\n  {name} " in result.stdout
-    assert {"train", "test", "export", "check", "summarize", "study", "draw", "convert", "demo", "plot"} == set(
-        commands.names()
-    )
+    assert {
+        "train",
+        "test",
+        "export",
+        "check",
+        "summarize",
+        "study",
+        "draw",
+        "convert",
+        "demo",
+        "plot",
+        "embed",
+    } == set(commands.names())
 
 
 def test_every_command_has_a_tool():

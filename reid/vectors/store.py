@@ -1,0 +1,194 @@
+"""A folder of vectors: `header.json`, and shards that are there whole or not at all.
+
+A shard is one file, numpy's own archive, so that one rename commits vectors and rows together: `numpy.load("000000.npz")`
+gives `vectors` (N, D) float32, `position` (N,) int64, a column for each field of `rows.Row`, and `refused_path`,
+`refused_person`, `refused_reason` of the pictures that gave no vector. Nothing in it is packed, so the vectors are mapped
+from disk where they lie.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from reid import escape, schema
+from reid.data import files
+
+FORMAT, VERSION = "reid vectors", 1
+HEADER, REFUSED = "header.json", "refused.csv"
+
+
+class Input(TypedDict):
+    """One input: what its rows' paths are relative to, its list of pictures by sha256, how many, in how many shards."""
+
+    root: str
+    listing: str
+    pictures: int
+    shards: int
+
+
+class Header(TypedDict):
+    """model: sha256 of the checkpoint, `about`, `path` where it lay. side: query, gallery, or both where they are one.
+    preprocessing: what was done to pictures. terms: of the sets it learned from. shard, batch: pictures in each."""
+
+    format: str
+    version: int
+    reid: str
+    model: dict[str, str]
+    side: str
+    preprocessing: dict[str, Any]
+    dim: int
+    terms: list[dict[str, str]]
+    shard: int
+    batch: int
+    inputs: list[Input]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """vectors: (N, D) float32. columns: (N, ...) each, by name. refused: (R,) each: path, person, reason."""
+
+    vectors: np.ndarray
+    columns: dict[str, np.ndarray]
+    refused: dict[str, np.ndarray]
+
+    def without(self, gone: np.ndarray, refused_gone: np.ndarray) -> Shard:
+        """The shard without the rows that are marked; masks (N,) and (R,) bool."""
+        return Shard(
+            self.vectors[~gone],
+            {name: values[~gone] for name, values in self.columns.items()},
+            {name: values[~refused_gone] for name, values in self.refused.items()},
+        )
+
+
+class Store:
+    """The vectors in `folder`, as its header says."""
+
+    def __init__(self, folder: str | Path, header: Header) -> None:
+        self.folder, self.header = Path(folder), header
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Store:
+        """Raises FileNotFoundError, or ValueError for a header that does not fit."""
+        path = Path(folder) / HEADER
+        if not path.is_file():
+            raise FileNotFoundError(f"vectors: found no {path}; expected a folder written by reid embed")
+        try:
+            header = json.loads(path.read_text(encoding="utf-8"))
+            if header.get("format") != FORMAT or header.get("version") != VERSION:
+                raise ValueError(f"found format {header.get('format')!r}, version {header.get('version')!r}")
+            schema.check(header, Header)
+        except (ValueError, AttributeError) as error:
+            raise ValueError(
+                f"vectors: {path} is no header of version {VERSION} ({error}); embed the pictures again into a new folder"
+            ) from None
+        return cls(folder, header)
+
+    @property
+    def num_shards(self) -> int:
+        """How many there are once all is embedded."""
+        return sum(each["shards"] for each in self.header["inputs"])
+
+    def numbers(self) -> list[int]:
+        """Of the shards that are there, ascending."""
+        return [number for number in range(self.num_shards) if self.path(number).is_file()]
+
+    def missing(self) -> list[int]:
+        return [number for number in range(self.num_shards) if not self.path(number).is_file()]
+
+    def path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npz"
+
+    def root(self, number: int) -> str:
+        """What the paths of a shard's rows are relative to."""
+        for each in self.header["inputs"]:
+            if number < each["shards"]:
+                return each["root"]
+            number -= each["shards"]
+        raise IndexError(number)
+
+    def shards(self) -> Iterator[tuple[int, Shard]]:
+        """(number, shard) of each that is there, one at a time, its vectors mapped from disk."""
+        for number in self.numbers():
+            yield number, self.read(number)
+
+    def read(self, number: int) -> Shard:
+        """One shard. Raises ValueError for a file that is not one."""
+        path = self.path(number)
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                names = [name for name in file.files if name != "vectors"]
+                found = {name: file[name] for name in names}
+            vectors = _mapped(path, "vectors.npy")
+            if vectors.dtype != np.float32 or vectors.shape != (len(found["position"]), self.header["dim"]):
+                raise ValueError(f"vectors {vectors.dtype} {vectors.shape}")
+        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, struct.error) as error:
+            raise ValueError(f"{path}: found a damaged shard ({error}); delete it and run reid embed again") from None
+        prefix = "refused_"
+        refused = {name.removeprefix(prefix): found.pop(name) for name in names if name.startswith(prefix)}
+        return Shard(vectors, found, refused)
+
+    def write(self, number: int, shard: Shard) -> None:
+        """Whole or not at all. Raises OSError saying what is left where the disk is full."""
+        refused = {f"refused_{name}": values for name, values in shard.refused.items()}
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, vectors=shard.vectors, **shard.columns, **refused)
+        self._write(self.path(number), content.getvalue())
+
+    def write_header(self) -> None:
+        text = json.dumps(self.header, indent=2, ensure_ascii=False)
+        self._write(self.folder / HEADER, f"{text}\n".encode())
+
+    def write_refused(self) -> int:
+        """Writes the pictures that gave no vector, with the reason for each, as a list; returns how many they are."""
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(["path", "reason"])
+        number = 0
+        for _, shard in self.shards():
+            for path, reason in zip(shard.refused["path"].tolist(), shard.refused["reason"].tolist(), strict=True):
+                lines.writerow([escape.csv(path), escape.csv(reason)])
+                number += 1
+        self._write(self.folder / REFUSED, text.getvalue().encode())
+        return number
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self._clear(path)  # what a process left that was killed
+        try:
+            files.write(path, content)
+        except OSError as error:
+            self._clear(path)
+            raise OSError(
+                f"{path}: could not be written ({error.strerror}); the {len(self.numbers())} shards that are there are whole: "
+                "make room and run the same command again"
+            ) from None
+
+    def _clear(self, path: Path) -> None:
+        for left in self.folder.glob(f".{path.name}.*"):
+            left.unlink(missing_ok=True)
+
+
+def _mapped(path: Path, member: str) -> np.ndarray:
+    """An array of an archive that is not packed, mapped from disk."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(member)
+    with path.open("rb") as file:
+        file.seek(
+            info.header_offset + 26
+        )  # of a zip file's entry: the lengths of its name and its extra field, then both
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        offset = file.tell()
+    return np.memmap(path, dtype, "r", offset, shape) if np.prod(shape) else np.empty(shape, dtype)
