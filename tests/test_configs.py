@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reid import config
-from reid.builder import registry, study
+from reid.builder import objects, registry, study
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -28,6 +28,9 @@ def test_recipe_loads_and_names_only_what_exists(path):
         block = registry.entry(entry, folder)
         known = registry.options(folder, block["NAME"])
         assert set(block) - frame <= set(known), f"{folder}: {dict(block)}"
+        own = {key: value for key, value in block.items() if key in known}
+        registry.arguments(own, known, f"{folder.rpartition('/')[2]}.{block['NAME']}")
+    objects.losses(cfg, num_classes=2, dim=2)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)

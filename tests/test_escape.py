@@ -6,7 +6,7 @@ import logging
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid import errors, escape, runtime
@@ -18,6 +18,7 @@ NAMES = st.text(max_size=12)  # of all characters there are, surrogates of undec
 HOSTILE = "a|b\n\x1b[31m<img src=x>`$\\x$`\u202e_c*"
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_lines_hold_no_character_that_acts(text):
     shown = escape.line(text)
@@ -31,6 +32,7 @@ def test_lines_leave_what_is_seen_as_it_is():
     assert escape.lines("a\tb\nc\x07") == "a\\tb\nc\\x07"
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES)
 def test_tables_keep_their_cells_apart(one, other):
     table = Table(["Name", "Other"], [[one, other]], [one])

@@ -76,7 +76,7 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
     size = {"num_classes": train_set.num_classes, "num_samples": len(train_set)}
     method = objects.method(cfg, **size, classes=train_set.classes, domains=train_set.domains)
     sampler = objects.sampler(cfg, train_set)
-    objects.check_positives(cfg, sampler, train_set.classes)
+    objects.check_pairs(cfg, sampler, train_set)
     optimizer = objects.optimizer(cfg, method)
     optim.set_lr(optimizer, 1.0)
     start = {g["name"]: [p.clone() for p in g["params"]] for g in method.param_groups()}

@@ -117,8 +117,9 @@ def sampler(cfg: CfgNode, train_set: TrainSet) -> Sampler:
     )
 
 
-def check_positives(cfg: CfgNode, batches: Sampler, classes: np.ndarray) -> None:
-    """Raises ValueError where a pair loss without a memory would never see two pictures of one class.
+def check_pairs(cfg: CfgNode, batches: Sampler, train_set: TrainSet) -> None:
+    """Raises ValueError where a pair loss without a memory would never see two pictures of a class, or two classes (of one
+    domain, with NEGATIVES_WITHIN_DOMAIN).
 
     Judged by the batches of the first epoch, as each process gets them.
     """
@@ -128,12 +129,21 @@ def check_positives(cfg: CfgNode, batches: Sampler, classes: np.ndarray) -> None
     if not of_pairs or cfg.MEMORY.SIZE:
         return
     first = batches.draws(0)
-    own = [classes[draw.indices[rows]] for draw in first for rows in draw.shares(runtime.world())]
-    if all(len(np.unique(share)) == len(share) for share in own):
-        raise ValueError(
-            f"losses.{of_pairs[0]}: found no two pictures of a class in any of the {len(first):,} batches of SAMPLER "
-            f"{cfg.SAMPLER.NAME}; expected some: take SAMPLER identity with NUM_INSTANCES 2 or more, or set MEMORY.SIZE"
-        )
+    shares = [draw.indices[rows] for draw in first for rows in draw.shares(runtime.world())]
+    num_classes = np.array([len(np.unique(train_set.classes[share])) for share in shares])
+    apart = cfg.METHOD.get("NEGATIVES_WITHIN_DOMAIN") is True
+    fewest = [len(np.unique(train_set.domains[share])) if apart else 1 for share in shares]
+    if (num_classes == [len(share) for share in shares]).all():
+        lacking, advice = "two pictures of a class", "take SAMPLER identity with NUM_INSTANCES 2 or more"
+    elif (num_classes == fewest).all():
+        lacking = f"two classes{' of one domain' if apart else ''}"
+        advice = "lower SAMPLER.NUM_INSTANCES, raise DATALOADER.BATCH_SIZE"
+    else:
+        return
+    raise ValueError(
+        f"losses.{of_pairs[0]}: found no {lacking} in any of the {len(first):,} batches of SAMPLER {cfg.SAMPLER.NAME}; "
+        f"expected some: {advice}, or set MEMORY.SIZE"
+    )
 
 
 def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
@@ -160,7 +170,10 @@ def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None =
     """The encoder of MODEL, with the further `features` that a method wants; `weights` stands in for
     MODEL.BACKBONE.WEIGHTS (a checkpoint brings its own)."""
     name = cfg.MODEL.BACKBONE.NAME
-    backbone: Any = find("models/backbones", name) if plugins.is_one(name) else name
+    backbone: Any = name
+    if plugins.is_one(name):
+        registry.prepare("models/backbones", name)  # one that cannot be made without options is refused
+        backbone = find("models/backbones", name)
     made = Encoder(
         backbone=backbone,
         weights=cfg.MODEL.BACKBONE.WEIGHTS if weights is None else weights,
@@ -195,11 +208,12 @@ def check_pixels(cfg: CfgNode, built: Method) -> None:
 
 def losses(cfg: CfgNode, *, num_classes: int, dim: int) -> list[Term]:
     """LOSSES as terms; two entries of one NAME are told apart by a number."""
-    frame = ("WEIGHT", "FEATURE", "LR_FACTOR", "WEIGHT_DECAY")
+    frame = registry.parameters(Term, without=("name", "loss"))
     terms: list[Term] = []
-    for value in cfg.LOSSES:
+    for number, value in enumerate(cfg.LOSSES):
         block = registry.entry(value, "LOSSES")
-        common: dict[str, Any] = {key.lower(): block.pop(key) for key in frame if key in block}
+        said = {key: block.pop(key) for key in frame if key in block}
+        common = registry.arguments(said, frame, f"LOSSES.{number}")
         loss = make("losses", block, num_classes=num_classes, dim=dim)
         if "feature" in common and not isinstance(loss, PairLoss):
             raise ValueError(
@@ -285,8 +299,6 @@ def drift(cfg: CfgNode, samples: Sequence[Sample], look: Callable[..., Any]) -> 
     """DRIFT over a part of the training samples, the same for every SEED; look(samples, feature) embeds them."""
     if not cfg.DRIFT.EVERY:
         return None
-    if cfg.DRIFT.SAMPLES < 1:
-        raise ValueError(f"DRIFT.SAMPLES is {cfg.DRIFT.SAMPLES}; expected 1 or more")
     probe = np.sort(np.random.default_rng(0).permutation(len(samples))[: cfg.DRIFT.SAMPLES])
     # Before the neck, as memories keep it unless told otherwise.
     return Drift(partial(look, [samples[i] for i in probe], feature="before"), cfg.DRIFT.EVERY)

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -107,12 +107,37 @@ def entry(value: Any, where: str) -> dict[str, Any]:
 
 def options(folder: str, name: str) -> dict[str, inspect.Parameter]:
     """{OPTION: parameter}: what a config may say to `name` of `folder`."""
+    return parameters(find(folder, name), without=FOLDERS[folder].injected)
+
+
+def parameters(maker: Callable[..., Any], *, without: Collection[str] = ()) -> dict[str, inspect.Parameter]:
+    """{OPTION: parameter} of what `maker` takes, with its annotations as types where they can be read."""
+    try:
+        found = inspect.signature(maker, eval_str=True)
+    except (NameError, AttributeError, SyntaxError, TypeError):  # a plug-in's, for type checkers alone
+        found = inspect.signature(maker)
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # of a class without a constructor
-    return {
-        p.name.upper(): p
-        for p in inspect.signature(find(folder, name)).parameters.values()
-        if p.name not in FOLDERS[folder].injected and p.kind not in variable
-    }
+    named = [p for p in found.parameters.values() if p.kind not in variable]
+    return {p.name.upper(): p for p in named if p.name not in without}
+
+
+def arguments(given: dict[str, Any], known: dict[str, inspect.Parameter], where: str) -> dict[str, Any]:
+    """{parameter: value} of the options `given`, each of its kind and inside its range. Raises ValueError."""
+    found = {}
+    for key, value in given.items():
+        if moved := config.MOVED_OPTIONS.get(f"{where}.{key}"):
+            raise ValueError(f"{where}: {key} has moved; write {moved}")
+        if key not in known:
+            raise ValueError(
+                f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}"
+            )
+        p = known[key]
+        default = None if p.default is inspect.Parameter.empty else p.default
+        kind: Any = p.annotation
+        if isinstance(kind, str) or kind is inspect.Parameter.empty:
+            kind = Any if default is None else type(default)
+        found[p.name] = config.coerce(value, kind, f"{where}.{key}", default)
+    return found
 
 
 def make(folder: str, block: Any, **injected: Any) -> Any:
@@ -130,7 +155,7 @@ def dataset(cfg: CfgNode, value: Any, *, check_counts: bool) -> Callable[[], Dat
     Raises ValueError for what is no entry, an unknown NAME or an unknown option; the reader for what is on disk.
     """
     block = entry(value, "DATASETS")
-    name = config.coerce(block.pop("AS", ""), "", f"DATASETS: AS of {block['NAME']}")
+    name = config.coerce(block.pop("AS", ""), str, f"DATASETS: AS of {block['NAME']}")
     root = cfg.DATASETS.WALKERS_ROOT if block["NAME"] == "walkers" else cfg.DATASETS.ROOT
     read = prepare("data/datasets", block, root=root, check_counts=check_counts)
 
@@ -171,27 +196,16 @@ def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:
     maker = find(folder, name)
     where = f"{folder.rpartition('/')[2]}.{name}"
     known = options(folder, name)
-    arguments = {}
-    for key, value in given.items():
-        if f"{where}.{key}" in config.MOVED_OPTIONS:
-            raise ValueError(f"{where}: {key} has moved; write {config.MOVED_OPTIONS[f'{where}.{key}']}")
-        if key not in known:
-            raise ValueError(
-                f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}"
-            )
-        default = known[key].default
-        arguments[known[key].name] = config.coerce(
-            value, None if default is inspect.Parameter.empty else default, f"{where}.{key}"
-        )
-    missing = [key for key, p in known.items() if p.default is inspect.Parameter.empty and p.name not in arguments]
+    taken = arguments(given, known, where)
+    missing = [key for key, p in known.items() if p.default is inspect.Parameter.empty and p.name not in taken]
     if missing:
         raise ValueError(f"{where}: option {', '.join(missing)} is needed; it takes {_signature(known)}")
     asked = inspect.signature(maker).parameters
-    arguments |= {key: value for key, value in injected.items() if key in asked}
+    taken |= {key: value for key, value in injected.items() if key in asked}
 
     def call() -> Any:
         try:
-            return maker(**arguments)
+            return maker(**taken)
         except ValueError as error:
             message = str(error)
             raise ValueError(message if message.startswith((name, where)) else f"{where}: {message}") from error

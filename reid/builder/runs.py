@@ -304,14 +304,8 @@ def _check_lists(cfg: CfgNode) -> None:
             raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {stage.SAMPLER.NAME}; expected {wanted}")
     if cfg.TEST.SELECT not in protocol.SELECTIONS:
         raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
-    if cfg.TEST.CACHE not in (None, True, False):
-        raise ValueError(f"TEST.CACHE is {cfg.TEST.CACHE!r}; expected True, False, or null: only test_net keeps them")
-    if not 0 <= cfg.SOLVER.EMA < 1:
-        raise ValueError(f"SOLVER.EMA is {cfg.SOLVER.EMA}; expected 0 (no average) up to, not including, 1")
     if cfg.TEST.EMA and not cfg.SOLVER.EMA:
         raise ValueError("TEST.EMA is True and SOLVER.EMA 0, which keeps no average; set a decay, such as 0.999")
-    if cfg.SOLVER.KEEP < 0:
-        raise ValueError(f"SOLVER.KEEP is {cfg.SOLVER.KEEP}; expected 0 (none) or more older checkpoints")
     if cfg.SOLVER.AMP not in trainer.AMP:
         raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
 

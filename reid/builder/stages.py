@@ -31,7 +31,7 @@ def make(cfg: CfgNode, train_set: TrainSet, batches: Sequence[Sampler], method: 
         steps = stage_cfg.SOLVER.EPOCHS * len(sampler)
         if cfg.SOLVER.MAX_STEPS:
             steps = min(steps, cfg.SOLVER.MAX_STEPS - step)
-        objects.check_positives(stage_cfg, sampler, train_set.classes)
+        objects.check_pairs(stage_cfg, sampler, train_set)
         made.append(
             Stage(
                 range(epoch, epoch + stage_cfg.SOLVER.EPOCHS),
@@ -55,12 +55,8 @@ def freeze(cfg: CfgNode, method: Method, stages: Sequence[Stage]) -> Freeze | No
                 f"SOLVER.FREEZE.{number} is {entry!r}; expected a block such as {{PATTERN: encoder.backbone.*, STEPS: 1000}}"
             )
         where = f"SOLVER.FREEZE.{number}"
-        entries.append(
-            (
-                config.coerce(entry["PATTERN"], "encoder.*", f"{where}.PATTERN"),
-                config.coerce(entry["STEPS"], 1000, f"{where}.STEPS"),
-            )
-        )
+        kinds = {"PATTERN": str, "STEPS": int}
+        entries.append(tuple(config.coerce(entry[key], kind, f"{where}.{key}") for key, kind in kinds.items()))
     if not entries:
         return None
     made, groups = Freeze(method, entries), {group["name"]: group["params"] for group in method.param_groups()}
@@ -95,9 +91,7 @@ def _schedule(
         warmup_steps=stage_cfg.SOLVER.WARMUP_STEPS,
         warmup_factor=stage_cfg.SOLVER.WARMUP_FACTOR,
     )
-    if stage_cfg.SOLVER.LR and not cfg.SOLVER.LR:
-        raise ValueError("SOLVER.LR is 0 and that of a stage is not; expected more, for a stage's is a share of it")
-    share = stage_cfg.SOLVER.LR / (cfg.SOLVER.LR or 1.0)
+    share = stage_cfg.SOLVER.LR / cfg.SOLVER.LR
     return lambda step: share * factor(step - first)
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from tqdm import tqdm
 
 from reid import config
@@ -50,7 +49,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
     Raises ValueError or FileNotFoundError for what is no study or no config, before anything runs.
     """
     file = config.find(path)
-    study = _mapping(yaml.safe_load(file.read_text(encoding="utf-8")), STUDY_KEYS, str(path))
+    study = _mapping(config.mapping(file, str(path)), STUDY_KEYS, str(path))
     listed = _mapping(study["ROWS"], None, f"{path}: ROWS")
     for name in listed:
         if not isinstance(name, str) or name in ("", ".", "..") or {"/", os.sep, "\0"} & set(name):

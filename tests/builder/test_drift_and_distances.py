@@ -105,10 +105,22 @@ def test_memory_tells_how_far_samples_that_come_round_again_have_moved(cfg, tmp_
     ("overrides", "message"),
     [
         ({"DRIFT.EVERY": "7"}, "DRIFT.EVERY is 7; expected 10, 100 or 1000"),
-        ({"DRIFT.EVERY": "10", "DRIFT.SAMPLES": "0"}, "DRIFT.SAMPLES is 0; expected 1 or more"),
+        ({"DRIFT.EVERY": "10", "DRIFT.SAMPLES": "0"}, r"DRIFT\.SAMPLES is 0; expected a number in \[1, 1e7\]"),
         (
             {"SAMPLER": "{NAME: identity, NUM_INSTANCES: 1}", "MEMORY.SIZE": "0"},
             r"losses\.triplet: found no two pictures of a class in any of the 10 batches of SAMPLER identity; expected",
+        ),
+        (
+            {"SAMPLER": "{NAME: identity, NUM_INSTANCES: 16}", "MEMORY.SIZE": "0"},
+            r"losses\.triplet: found no two classes in any of the 20 batches of SAMPLER identity; expected .* raise",
+        ),
+        (
+            {
+                "SAMPLER": "{NAME: balanced, NUM_INSTANCES: 8}",
+                "METHOD.NEGATIVES_WITHIN_DOMAIN": "True",
+                "MEMORY.SIZE": "0",
+            },
+            r"losses\.triplet: found no two classes of one domain in any of the",
         ),
     ],
 )

@@ -116,7 +116,7 @@ def test_held_parts_are_those_of_the_start_until_their_step(tiny_world, tmp_path
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"SOLVER.EMA": "1.0"}, r"SOLVER\.EMA is 1\.0; expected 0 \(no average\) up to, not including, 1"),
+        ({"SOLVER.EMA": "1.0"}, r"SOLVER\.EMA is 1\.0; expected a number in \[0, 1\)"),
         ({"SOLVER.EMA": "0", "TEST.EMA": "True"}, r"TEST\.EMA is True and SOLVER\.EMA 0"),
         ({"SOLVER.FREEZE": "[encoder]"}, r"SOLVER\.FREEZE\.0 is 'encoder'; expected a block such as \{PATTERN"),
         ({"SOLVER.FREEZE": "[{PATTERN: 'encoder.*'}]"}, r"SOLVER\.FREEZE\.0 is .*expected a block"),

@@ -95,7 +95,7 @@ def test_mistakes_are_found_before_anything_runs(written, changes, message):
         study.load(written(**changes))
 
 
-@pytest.mark.parametrize("name", ["../../escaped", "/tmp/x", "..", ".", "", "a/b", 3, None, "a\0b"])
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/x", "..", ".", "", "a/b", 3, "a\0b"])
 def test_row_whose_folder_would_lie_elsewhere_is_refused(written, name):
     with pytest.raises(ValueError, match=r"found the row .*; expected a text that can name a folder"):
         study.load(written(ROWS={name: None}))

@@ -81,8 +81,10 @@ def test_augment_with_a_probability_happens_as_often_as_asked_and_draws_that_fir
             assert abs(np.mean(happened) - expected) < 0.08
         assert all(rng(seed).random() < prob for seed, hit in enumerate(happened) if hit)
     for wrong in (-0.1, 1.5):
-        with pytest.raises(ValueError, match=rf"augment\.{name}: found PROB {wrong}; expected a probability, 0 to 1"):
+        with pytest.raises(ValueError, match=rf"augment\.{name}\.PROB is {wrong}; expected a number in \[0, 1\]"):
             registry.make("data/augment", {"NAME": name, "PROB": wrong}, size=SIZE)
+        with pytest.raises(ValueError, match=f"found PROB {wrong}; expected a probability, 0 to 1"):
+            type(step)(prob=wrong)
 
 
 # ---- flip, crop, resized_crop, erasing, jitter
@@ -162,15 +164,15 @@ def test_jitter_of_hue_turns_colours_and_leaves_grey_alone():
 @pytest.mark.parametrize(
     ("augment", "message"),
     [
-        ("[{NAME: crop, PAD: -1}]", r"augment\.crop: found PAD -1; expected a whole number of pixels, 0 or more"),
+        ("[{NAME: crop, PAD: -1}]", r"augment\.crop\.PAD is -1; expected a number in \[0, 1000\]"),
         ("[{NAME: crop, PAD: 2.5}]", r"augment\.crop\.PAD is 2\.5"),
         ("[{NAME: resized_crop, SCALE: [0.5, 0.2]}]", r"augment\.resized_crop: found SCALE \[0\.5, 0\.2\]"),
-        ("[{NAME: resized_crop, SCALE: [0.5]}]", r"augment\.resized_crop: found SCALE"),
         (
-            "[{NAME: jitter, CONTRAST: -0.1}]",
-            r"augment\.jitter: found CONTRAST -0\.1; expected a strength of 0 or more",
+            "[{NAME: resized_crop, SCALE: [0.5]}]",
+            r"augment\.resized_crop\.SCALE is \[0\.5\] \(list\); expected a list of 2",
         ),
-        ("[{NAME: jitter, HUE: 0.6}]", r"augment\.jitter: found HUE 0\.6; expected 0 to 0\.5 of the circle"),
+        ("[{NAME: jitter, CONTRAST: -0.1}]", r"augment\.jitter\.CONTRAST is -0\.1; expected a number in \[0, 10\]"),
+        ("[{NAME: jitter, HUE: 0.6}]", r"augment\.jitter\.HUE is 0\.6; expected a number in \[0, 0\.5\]"),
         ("[{NAME: jiter}]", r"data/augment: no jiter; did you mean jitter\?"),
         ("[{NAME: flip, PROBABILITY: 1}]", r"augment\.flip: no option PROBABILITY; did you mean PROB\?"),
         ("[{NAME: resized_crop, SIZE: [4, 4]}]", "no option SIZE"),
@@ -183,6 +185,20 @@ def test_wrong_augment_is_one_clear_line(augment, message):
     with pytest.raises(ValueError, match=message) as error:
         objects.train_transform(config.load(None, ["INPUT.AUGMENT", augment]))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("step", "options", "message"),
+    [
+        (Crop, {"pad": -1}, "found PAD -1; expected a whole number of pixels, 0 or more"),
+        (ResizedCrop, {"size": SIZE, "scale": (0.5,)}, r"found SCALE \(0\.5,\)"),
+        (Jitter, {"contrast": -0.1}, r"found CONTRAST -0\.1; expected a strength of 0 or more"),
+        (Jitter, {"hue": 0.6}, r"found HUE 0\.6; expected 0 to 0\.5 of the circle"),
+    ],
+)
+def test_wrong_option_in_a_prompt_is_refused_by_the_constructor(step, options, message):
+    with pytest.raises(ValueError, match=message):
+        step(**options)
 
 
 # ---- docs/augmentations.md

@@ -202,14 +202,16 @@ def test_augmix_of_the_highest_severity_keeps_a_bit():
 
 
 @pytest.mark.parametrize(
-    ("block", "message"),
+    ("name", "option", "wrong"),
     [
-        ({"NAME": "rand_augment", "MAGNITUDE": 31}, "found MAGNITUDE 31"),
-        ({"NAME": "rand_augment", "OPERATIONS": -1}, "found OPERATIONS -1"),
-        ({"NAME": "augmix", "SEVERITY": 0}, "found SEVERITY 0"),
-        ({"NAME": "augmix", "CHAINS": 0}, "found CHAINS 0"),
+        ("rand_augment", "MAGNITUDE", 31),
+        ("rand_augment", "OPERATIONS", -1),
+        ("augmix", "SEVERITY", 0),
+        ("augmix", "CHAINS", 0),
     ],
 )
-def test_wrong_options_of_rand_augment_and_augmix_are_refused(block, message):
-    with pytest.raises(ValueError, match=rf"augment\.{block['NAME']}: {message}"):
-        registry.make("data/augment", block, size=SIZE)
+def test_wrong_options_of_rand_augment_and_augmix_are_refused(name, option, wrong):
+    with pytest.raises(ValueError, match=rf"augment\.{name}\.{option} is {wrong}"):
+        registry.make("data/augment", {"NAME": name, option: wrong}, size=SIZE)
+    with pytest.raises(ValueError, match=f"found {option} {wrong}"):
+        registry.find("data/augment", name)(**{option.lower(): wrong})
