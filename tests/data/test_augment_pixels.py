@@ -179,21 +179,23 @@ def test_grid_covers_lines_a_cell_apart_in_two_directions(cell, angle, firsts):
 
 
 @pytest.mark.parametrize(
-    ("block", "message"),
+    ("name", "option", "wrong"),
     [
-        ({"NAME": "rotation", "DEGREES": 181}, "found DEGREES 181"),
-        ({"NAME": "padding", "PAD": -1}, "found PAD -1"),
-        ({"NAME": "blur", "SIGMA": [0, 1]}, "found SIGMA"),
-        ({"NAME": "blur", "SIGMA": [1]}, "found SIGMA"),
-        ({"NAME": "jpeg", "QUALITY": [0, 50]}, "found QUALITY"),
-        ({"NAME": "jpeg", "QUALITY": [50, 101]}, "found QUALITY"),
-        ({"NAME": "jpeg", "QUALITY": [50.5, 60]}, "found QUALITY"),
-        ({"NAME": "resolution", "SCALE": [0.5, 1.5]}, "found SCALE"),
-        ({"NAME": "figures", "THICKNESS": [0, 3]}, "found THICKNESS"),
-        ({"NAME": "grid", "CELL": [1, 3]}, "found CELL"),
-        ({"NAME": "grid", "CELL": [9, 3]}, "found CELL"),
+        ("rotation", "DEGREES", 181),
+        ("padding", "PAD", -1),
+        ("blur", "SIGMA", [0, 1]),
+        ("blur", "SIGMA", [1]),
+        ("jpeg", "QUALITY", [0, 50]),
+        ("jpeg", "QUALITY", [50, 101]),
+        ("jpeg", "QUALITY", [50.5, 60]),
+        ("resolution", "SCALE", [0.5, 1.5]),
+        ("figures", "THICKNESS", [0, 3]),
+        ("grid", "CELL", [1, 3]),
+        ("grid", "CELL", [9, 3]),
     ],
 )
-def test_wrong_options_of_augment_are_refused(block, message):
-    with pytest.raises(ValueError, match=rf"augment\.{block['NAME']}: {message}"):
-        registry.make("data/augment", block, size=SIZE)
+def test_wrong_options_of_augment_are_refused(name, option, wrong):
+    with pytest.raises(ValueError, match=rf"augment\.{name}(\.{option} is|: found {option}) "):
+        registry.make("data/augment", {"NAME": name, option: wrong}, size=SIZE)
+    with pytest.raises(ValueError, match=f"found {option}"):
+        registry.find("data/augment", name)(**{option.lower(): wrong})
