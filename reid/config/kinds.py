@@ -42,6 +42,8 @@ RANGES = {
     "SCALE": "(0, 1e4]",
     "TAU": "[0, 1000]",
     "TEMPERATURE": "[0.0001, 100]",
+    # backbones
+    "WIDTH": "(0, 10]",
     # methods
     "MATCHING": "[0, 1e6]",
     "BANK": "[0, 1e6]",
