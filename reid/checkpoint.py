@@ -6,14 +6,14 @@ import contextlib
 import os
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_type_hints
 
 import torch
 from torch import Tensor
 
-from reid import digest, schema, version1
+from reid import digest, errors, schema, version1, whole
 
 VERSION = 2
 
@@ -66,6 +66,7 @@ class Resumable(Content):
     plan: dict[str, Tensor | None] | None
     drift: dict[int, Tensor]
     random: list[dict[str, Any]]  # of each process
+    scored: bool  # False: the scoring that was due had not come to its end
 
 
 def save(path: str | Path, content: dict[str, Any]) -> None:
@@ -78,16 +79,12 @@ def save(path: str | Path, content: dict[str, Any]) -> None:
     content = {name: value for name, value in content.items() if name not in digest.HEADER}
     _check(content, f"checkpoint: {path}")
     header = {"format": digest.FORMAT, "version": VERSION, "digest": digest.of(content)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with whole.writing(path) as file:
             torch.save({**header, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:  # torch wraps a failed write in a RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if errors.lost_worker(error):  # which may be told of anywhere
+            raise
         kept = "the checkpoint before it is kept" if path.exists() else "there was none before it"
         raise OSError(
             f"checkpoint: {path} could not be written ({_first_line(error)}); {kept}. Is the disk full?"
@@ -176,6 +173,14 @@ def _check(content: dict[str, Any], where: str) -> None:
                 raise ValueError(f"model.{name} is of type {type(value).__name__}, expected a plain tensor")
     except ValueError as error:
         raise ValueError(f"{where} is malformed: {error}") from None
+
+
+def final(content: dict[str, Any], lengths: dict[str, int], without: Sequence[str]) -> dict[str, Any]:
+    """`model_final.pth` from the content of `model_last.pth`: without what only training needs, `without` being what the names
+    of such weights begin with; `lengths` are those of the line files now."""
+    kept = {name: content[name] for name in get_type_hints(Content) if name in content}
+    kept["model"] = {key: value for key, value in kept["model"].items() if not key.startswith(tuple(without))}
+    return {**kept, "progress": {**kept["progress"], "lengths": lengths}}
 
 
 def keep(path: Path, step: int, number: int) -> None:

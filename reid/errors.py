@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 from reid import escape
 
@@ -16,26 +19,91 @@ class AnotherStopped(Exception):
     """Another of several processes has stopped; the message is its own."""
 
 
-class InterruptedRun(Exception):
-    """SIGINT or SIGTERM arrived and the run has been saved."""
+class InterruptedRun(KeyboardInterrupt):
+    """SIGINT, SIGTERM or SIGHUP arrived; the message says where, and what has been saved."""
 
-    def __init__(self, signum: int, message: str):
-        super().__init__(message)
+    def __init__(self, signum: int, told: str = ""):
+        super().__init__(f"{signal.Signals(signum).name} {told}".strip())
         self.signum = signum
+
+
+class Signals:
+    """Within, a signal that asks for an end raises InterruptedRun: at once, or where `held`, at the end of that.
+
+    told: what the message says besides. arrived: the first signal that came; what comes after it changes nothing. Contexts
+    may lie in each other. In a thread, which is sent no signals, it does nothing.
+    """
+
+    NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+    def __init__(self) -> None:
+        self.depth, self.arrived, self.holding, self.told = 0, 0, False, ""
+        self.kept: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        self.depth += 1
+        if self.depth == 1 and threading.current_thread() is threading.main_thread():
+            self.arrived, self.told = 0, ""
+            for number in (getattr(signal, name) for name in self.NAMES if hasattr(signal, name)):
+                ignored = signal.getsignal(number) is signal.SIG_IGN and number != signal.SIGINT
+                if not ignored:  # by nohup
+                    self.kept[number] = signal.signal(number, self._arrive)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.depth -= 1
+        if self.depth == 0:
+            while self.kept:
+                signal.signal(*self.kept.popitem())
+
+    def _arrive(self, signum: int, frame: object) -> None:
+        if not self.arrived:
+            self.arrived = signum
+            if not self.holding:
+                raise InterruptedRun(signum, self.told)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """What is within is finished first."""
+        self.holding = True
+        try:
+            yield
+        finally:
+            self.holding = False
+        if self.arrived:
+            raise InterruptedRun(self.arrived, self.told)
+
+
+signals = Signals()
+
+
+def lost_worker(error: BaseException) -> str:
+    """What to say of a loading process that the system has ended, which torch raises as a RuntimeError anywhere; else empty."""
+    text = str(error).partition(". ")[0]
+    if not isinstance(error, RuntimeError) or not text.startswith("DataLoader worker"):
+        return ""
+    text = text.replace("DataLoader worker", "a process that loads pictures")
+    if "Bus error" in text:
+        return f"{text}: /dev/shm is full; lower DATALOADER.WORKERS (0 needs none of it), DATALOADER.BATCH_SIZE or TEST.BATCH_SIZE"
+    return f"{text}, as systems do where memory runs out; lower DATALOADER.WORKERS, DATALOADER.BATCH_SIZE or TEST.BATCH_SIZE"
 
 
 @contextlib.contextmanager
 def in_one_line() -> Iterator[None]:
     """Ends the program with one line and status 2 at an error whose message says what to do.
 
-    A run stopped by a signal ends with 128 + the signal's number, as a shell expects.
+    A program stopped by a signal ends with 128 + the signal's number, as a shell expects.
     """
-    try:
-        yield
-    except (*MENDABLE, AnotherStopped) as error:
-        logging.getLogger("reid").debug("where it happened", exc_info=True)
-        print(f"error: {escape.line(str(error))}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except InterruptedRun as error:
-        print(f"stopped: {escape.line(str(error))}", file=sys.stderr)
-        raise SystemExit(128 + error.signum) from None
+    with signals:
+        try:
+            yield
+        except (*MENDABLE, AnotherStopped, RuntimeError) as error:
+            message = str(error) if not isinstance(error, RuntimeError) else lost_worker(error)
+            if not message:
+                raise
+            logging.getLogger("reid").debug("where it happened", exc_info=True)
+            print(f"error: {escape.line(message)}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except InterruptedRun as error:
+            print(f"stopped: {escape.line(str(error))}", file=sys.stderr)
+            raise SystemExit(128 + error.signum) from None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, distributed
 
 from reid import runtime
-from reid.errors import MENDABLE, AnotherStopped
+from reid.errors import MENDABLE, AnotherStopped, InterruptedRun, lost_worker
 
 PATIENCE = timedelta(seconds=30)  # how long one that stops waits for the others to hear of it
 T = TypeVar("T")
@@ -39,8 +39,9 @@ def together() -> Iterator[None]:
         yield
     except AnotherStopped:
         raise
-    except Exception as error:
-        _tell(str(error) if isinstance(error, MENDABLE) else f"{type(error).__name__}: {error}")
+    except (Exception, InterruptedRun) as error:
+        plain = isinstance(error, (*MENDABLE, InterruptedRun))
+        _tell(str(error) if plain else lost_worker(error) or f"{type(error).__name__}: {error}")
         raise
     if distributed.is_initialized():
         distributed.destroy_process_group()

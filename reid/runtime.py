@@ -1,8 +1,7 @@
-"""What a run stands on: seed, device, processes, the log, the run's folder."""
+"""What a run stands on: seed, device, processes, the log."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
@@ -30,7 +29,7 @@ def seed(value: int) -> None:
 
 
 def device(name: str) -> torch.device:
-    """The device of a config's DEVICE. Raises ValueError for a GPU that is not there."""
+    """The device of a config's DEVICE. Raises ValueError for one that is not there, or of a kind that is not used here."""
     if name == "auto":
         return (
             torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -40,9 +39,12 @@ def device(name: str) -> torch.device:
     try:
         chosen = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"DEVICE is {name}; expected auto, cpu, cuda or cuda:N") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"DEVICE is {name} and torch finds no CUDA device; use DEVICE cpu, or auto")
+        chosen = torch.device("meta")
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"DEVICE is {name}; expected auto, cpu, cuda or cuda:N")
+    found = torch.cuda.device_count() if chosen.type == "cuda" else 1
+    if (chosen.index or 0) >= found:
+        raise ValueError(f"DEVICE is {name} and torch finds {found} CUDA device(s); use another, DEVICE cpu, or auto")
     return chosen
 
 
@@ -90,48 +92,6 @@ def rank() -> int:
 
 def world() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-class RunFolder:
-    """OUTPUT_DIR: the log, the config, the environment, a line a logged step, a line a result.
-
-    Only the first process writes. Line files can be cut back to the length they had at a checkpoint, so that a resumed
-    run leaves the same files as an unbroken one.
-    """
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.writes = rank() == 0
-
-    def __truediv__(self, name: str) -> Path:
-        return self.path / name
-
-    def open(self, config_text: str) -> None:
-        """Makes the folder with config.yaml and environment.txt and sends the log to log.txt as well.
-
-        Raises OSError where it cannot be written.
-        """
-        if self.writes:
-            self.path.mkdir(parents=True, exist_ok=True)
-            (self / "config.yaml").write_text(config_text, encoding="utf-8")
-            (self / "environment.txt").write_text(environment(), encoding="utf-8")
-        start_log(self / "log.txt" if self.writes else None)
-
-    def append(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Adds JSON lines to `name`; each is written whole and flushed."""
-        if self.writes and rows:
-            with (self / name).open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
-
-    def lengths(self) -> dict[str, int]:
-        """Bytes in every file of JSON lines."""
-        return {p.name: p.stat().st_size for p in sorted(self.path.glob("*.jsonl"))}
-
-    def cut(self, lengths: dict[str, int]) -> None:
-        """Cuts every file of JSON lines back to `lengths`: what came after belongs to steps that will be taken again."""
-        if self.writes:
-            for path in self.path.glob("*.jsonl"):
-                os.truncate(path, min(lengths.get(path.name, 0), path.stat().st_size))
 
 
 def start_log(path: Path | None) -> None:

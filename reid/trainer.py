@@ -1,47 +1,33 @@
-"""THE loop: read `train` from top to bottom to know what a step, an epoch and a run are."""
+"""THE loop: read `Trainer.train`, `epoch` and `batches` to know what a run, an epoch and a step are."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from reid import checkpoint, errors, optim, processes, runtime
+from reid import errors, optim, processes, runtime
 from reid.average import Average
 from reid.data.loader import Batch, Loader
 from reid.evaluation.drift import Drift
 from reid.freeze import Freeze
 from reid.methods import Method, Place
 from reid.models.norms import statistics
-from reid.plan import Plan
-from reid.step import LossScale, Step, Taken, phases
+from reid.run_folder import RunFolder
+from reid.state import Progress, State, share
+from reid.step import Step, Taken, phases
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class NonFiniteLoss(FloatingPointError):
     """A loss or gradient became NaN or infinite."""
-
-
-@dataclass
-class Progress:
-    """Where a run is: everything the loop needs to go on as if it had never stopped."""
-
-    epoch: int = 0
-    batch: int = 0  # batches of this epoch already taken
-    step: int = 0  # optimiser steps taken
-    best: float = -math.inf  # of the selection score
-    lengths: dict[str, int] = field(default_factory=dict)  # bytes in the run's line files
-    counts: dict[str, Tensor] = field(default_factory=dict)  # the methods' counts, over all batches and processes
-    skipped: int = 0  # batches that fp16 made overflow
 
 
 @dataclass(frozen=True)
@@ -58,200 +44,225 @@ class Stage:
     learns: Sequence[str] | None = None
 
 
-def train(
-    method: Method,
-    stages: Sequence[Stage],
-    optimizer: torch.optim.Optimizer,
-    run: runtime.RunFolder,
-    *,
-    device: torch.device,
-    max_steps: int = 0,
-    clip_grad: float = 0.0,
-    amp: str = "off",
-    log_steps: int = 20,
-    checkpoint_steps: int = 0,
-    keep_older: int = 0,
-    test_every: int = 0,
-    evaluate: Callable[[int], float | None],
-    embed: Callable[..., Tensor],
-    drift: Drift | None = None,
-    ema: float = 0.0,
-    score_average: bool = False,
-    freeze: Freeze | None = None,
-    about: dict[str, Any],
-    resume: dict[str, Any] | None = None,
-) -> Progress:
-    """Trains `method` and leaves `model_last.pth`, `model_final.pth` and, if a selection score came, `model_best.pth`.
+@dataclass
+class Trainer:
+    """Trains `method` and leaves `model_last.pth` and, if a selection score came, `model_best.pth`.
 
     evaluate(step) scores the method, writes its rows, and returns the selection score, or None where nothing is selected.
     embed(feature) embeds the training set for `method.start_epoch`.
+    about: what every checkpoint says of itself (label map, config, protocol).
     drift: what measures how far embeddings move; its figures go into metrics.jsonl, its state into checkpoints.
     ema: decay of a running average of the weights, which checkpoints carry; 0: none. score_average: `evaluate` sees it in
     their place.
     freeze: the parameters that are held for some steps.
     keep_older: checkpoints that stay, each as `model_step<step>.pth`.
-    about: what every checkpoint says of itself (label map, config, protocol).
-    resume: the content of an earlier checkpoint; the run goes on from there exactly.
-
-    Raises NonFiniteLoss naming the loss and the batch's files, InterruptedRun after SIGINT or SIGTERM; both leave a good
-    `model_last.pth` behind.
     """
-    progress = Progress()
-    plan: Plan | None = None  # as the method last gave it
-    step = Step(method, optimizer, clip_grad=clip_grad, fp16=amp == "fp16")
-    if resume is not None:
-        progress = _restore(resume, method, optimizer, step.scale, run)
-        plan = Plan(**resume["plan"]) if resume["plan"] else None
-        if drift is not None:
-            drift.kept = resume["drift"]
-    local = {id(p) for group in optimizer.param_groups if group.get("local") for p in group["params"]}
-    processes.copy_first(value for value in (*method.parameters(), *method.buffers()) if id(value) not in local)
-    average = Average(method, ema) if ema else None
-    if average is not None and resume is not None:
-        with checkpoint.fitting(run / "model_last.pth"):
-            average.load(resume["average"])
-    schedules = {group["name"]: group["schedule"] for group in method.param_groups() if "schedule" in group}
-    epochs = stages[-1].epochs.stop
-    last_step = min(sum(len(stage.epochs) * len(stage.loader) for stage in stages), max_steps or math.inf)
-    board = _board(run, progress.step)
 
-    def save(name: str, more: dict[str, Any], without: tuple[str, ...] = ()) -> None:
-        progress.lengths = run.lengths()
-        if run.writes:
-            state = {key: value for key, value in method.state_dict().items() if not key.startswith(without)}
-            averaged = {"average": average.values} if average else {}
-            checkpoint.save(run / name, {**about, "model": state, **averaged, "progress": asdict(progress), **more})
-        processes.agree()
+    method: Method
+    stages: Sequence[Stage]
+    optimizer: torch.optim.Optimizer
+    run: RunFolder
+    device: torch.device
+    evaluate: Callable[[int], float | None]
+    embed: Callable[..., Tensor]
+    about: dict[str, Any]
+    drift: Drift | None = None
+    ema: float = 0.0
+    score_average: bool = False
+    freeze: Freeze | None = None
+    max_steps: int = 0
+    clip_grad: float = 0.0
+    amp: str = "off"
+    log_steps: int = 20
+    checkpoint_steps: int = 0
+    keep_older: int = 0
+    test_every: int = 0
 
-    def save_last() -> None:
-        state = {"optimizer": optimizer.state_dict(), "scale": step.scale.state_dict()}
-        kept = {"plan": plan and vars(plan), "drift": drift.kept if drift else {}}
-        save("model_last.pth", {**state, **kept, "random": processes.from_all(runtime.random_state())})
-        if keep_older and run.writes:
-            checkpoint.keep(run / "model_last.pth", progress.step, keep_older)
+    def train(self, resume: dict[str, Any] | None = None) -> None:
+        """Takes every step that is left, and scores where it is due.
 
-    def new_plan() -> Plan | None:
-        given = method.start_epoch(progress.epoch, embed)
-        return processes.from_first(lambda: given)
-
-    def note(row: dict[str, float], **seconds: float) -> None:
-        run.append("metrics.jsonl", [{"step": progress.step, "epoch": progress.epoch, **row}])
-        board.add({**row, **seconds}, progress.step)
-        processes.agree()
-
-    if drift is not None and progress.step == 0:
-        drift.measure(0)
-    with _signals() as signals, board:
-        while progress.epoch < epochs:
-            number, stage = next((n, stage) for n, stage in enumerate(stages) if progress.epoch in stage.epochs)
-            method.place = Place(number, stage.epochs, len(stage.loader))
-            step.may_learn = stage.learns
-            if progress.batch == 0:
-                if progress.epoch == stage.epochs.start:
-                    optimizer.state.clear()  # moments belong to the stage that they were gathered in
-                plan = new_plan() or plan
-            method.train()
-            batches = stage.loader.epoch(progress.epoch, start=progress.batch, step=progress.step, plan=plan)
-            bar = tqdm(
-                batches,
-                desc=f"epoch {progress.epoch + 1}/{epochs}",
-                total=len(stage.loader),
-                initial=progress.batch,
-                disable=None if run.writes else True,  # None: a bar only where somebody watches
-                leave=False,
-            )
-            shown: dict[str, str] = {}
-            waiting_since = time.perf_counter()
-            for batch in bar:
-                if progress.step >= last_step:
-                    break
-                started = time.perf_counter()
-                own = {name: factor(progress.step) for name, factor in schedules.items()}
-                rate = optim.set_lr(optimizer, stage.schedule(progress.step), own)
-                batch, taken = batch.to(device), Taken()
-                if freeze is not None:
-                    freeze(progress.step)
-                for phase in phases(method, batch, AMP[amp]):
-                    total = taken.add(phase)
-                    if not (total.isfinite() or step.scale.overflowed):
-                        raise _non_finite(phase.losses, batch, run)
-                    norm = step(total, phase.learns)
-                    taken.norms.append(norm)
-                    if not norm.isfinite():
-                        if amp != "fp16":
-                            raise _non_finite({"gradient": norm}, batch, run)
-                        taken.skipped = True  # fp16 overflows now and then: nothing was moved, and the batch ends here
-                        break
-                processes.average(statistics(method, moving=True))  # of the same weights all have the same statistics
-                if average is not None and not taken.skipped:
-                    average.update(progress.step)
-                progress.step += 1
-                progress.batch += 1
-                logged = progress.step % log_steps == 0 or progress.step == last_step
-                seen: dict[str, float] = {}
-                if taken.skipped:
-                    progress.skipped += 1
+        resume: the content of an earlier checkpoint; the run goes on from there exactly.
+        Raises NonFiniteLoss naming the loss and the batch's files, InterruptedRun after SIGINT, SIGTERM or SIGHUP; both
+        leave a good `model_last.pth` behind.
+        """
+        self.step = Step(self.method, self.optimizer, clip_grad=self.clip_grad, fp16=self.amp == "fp16")
+        share(self.method, self.optimizer)
+        self.average = Average(self.method, self.ema) if self.ema else None
+        self.epochs = self.stages[-1].epochs.stop
+        self.state = State(
+            self.method,
+            self.optimizer,
+            self.step.scale,
+            self.average,
+            self.drift,
+            self.run,
+            self.about,
+            self.keep_older,
+        )
+        if resume is not None:
+            self.state.restore(resume)
+            self._rewrite_lost_rows()
+        self.schedules = {
+            group["name"]: group["schedule"] for group in self.method.param_groups() if "schedule" in group
+        }
+        planned = sum(len(stage.epochs) * len(stage.loader) for stage in self.stages)
+        self.last_step = min(planned, self.max_steps or planned)
+        self.shown: dict[str, str] = {}
+        with _board(self.run, self.progress.step) as self.board, errors.signals as self.signals:
+            self.signals.told = f"at step {self.progress.step}: go on with --resume"
+            if self.drift is not None and self.progress.step == 0:
+                self.drift.measure(0)
+            while self.progress.epoch < self.epochs or not self.state.scored:
+                if self.state.scored:
+                    self.epoch()
                 else:
-                    keep = processes.gather(taken.keep)
-                    seen = method.monitor(keep) if logged else {}
-                    method.remember(keep)
-                    for name, count in processes.add_up(taken.counts).items():
-                        progress.counts[name] = progress.counts.get(name, 0) + count
+                    self.score()
 
-                if logged:
-                    sums = processes.add_up({"loss": torch.as_tensor(taken.total), **taken.losses})
-                    losses = {name: value.item() / runtime.world() for name, value in sums.items()}
-                    row = {**losses, "lr": rate, "grad_norm": max(map(float, taken.norms))}
-                    counts: dict[str, Any] = {**progress.counts, "skipped": progress.skipped}
-                    row |= {name: float(count) for name, count in counts.items() if count}
-                    note({**row, **seen}, data_s=started - waiting_since, step_s=time.perf_counter() - started)
-                    shown = {name: f"{value:.3f}" for name, value in losses.items() if name in taken.losses}
-                    bar.set_postfix(shown)
-                if drift is not None and (moved := drift.measure(progress.step)):
-                    note(moved)
-                if checkpoint_steps and progress.step % checkpoint_steps == 0:
-                    save_last()
-                if signum := processes.agree(max(signals, default=0)):  # that any process was sent
-                    save_last()
-                    name = signal.Signals(signum).name
-                    raise errors.InterruptedRun(signum, f"{name} at step {progress.step}: saved; go on with --resume")
-                waiting_since = time.perf_counter()
-            runtime.log.info("epoch %d/%d, step %d: %s", progress.epoch + 1, epochs, progress.step, shown)
-            progress.epoch = epochs if progress.step >= last_step else progress.epoch + 1
+    @property
+    def progress(self) -> Progress:
+        return self.state.progress
+
+    def _rewrite_lost_rows(self) -> None:
+        """Where rows have been taken out of the results since the checkpoint, those of its weights are scored anew."""
+        if "results.jsonl" in self.run.shorter(self.progress.lengths):
+            runtime.log.warning(
+                "results.jsonl is shorter than it was: the rows of this step are scored anew, others are gone"
+            )
+            self.state.scored = not self.due
+
+    def epoch(self) -> None:
+        """Takes the batches that the epoch still has, and saves: first of all, lest a scoring that fails costs anything."""
+        progress = self.progress
+        number, stage = next((n, stage) for n, stage in enumerate(self.stages) if progress.epoch in stage.epochs)
+        self.method.place = Place(number, stage.epochs, len(stage.loader))
+        self.step.may_learn = stage.learns
+        if progress.batch == 0:
+            if progress.epoch == stage.epochs.start:
+                self.optimizer.state.clear()  # moments belong to the stage that they were gathered in
+            given = self.method.start_epoch(progress.epoch, self.embed)
+            self.state.plan = processes.from_first(lambda: given) or self.state.plan
+        self.method.train()
+        with self.signals.held():
+            self.batches(stage)
+            runtime.log.info("epoch %d/%d, step %d: %s", progress.epoch + 1, self.epochs, progress.step, self.shown)
+            progress.epoch = self.epochs if progress.step >= self.last_step else progress.epoch + 1
             progress.batch = 0
-            if progress.epoch not in stage.epochs:
-                stage.loader.close()
-            if progress.epoch == epochs or (test_every and progress.epoch % test_every == 0):
-                with average.in_place() if average and score_average else contextlib.nullcontext():
-                    score = processes.from_all(evaluate(progress.step))[0]
-                if score is not None and score > progress.best:
-                    progress.best = score
-                    save("model_best.pth", {}, method.only_training)
-            save_last()
-    save("model_final.pth", {}, method.only_training)
-    return progress
+            self.state.scored = not self.due
+            self.save_last()
+            self.stop_if_asked()
+        if progress.epoch not in stage.epochs:
+            stage.loader.close()
+
+    @property
+    def due(self) -> bool:
+        """Whether a scoring follows, between two epochs or at the end."""
+        epoch, every = self.progress.epoch, self.test_every
+        return self.progress.batch == 0 and epoch > 0 and (epoch == self.epochs or (every > 0 and epoch % every == 0))
+
+    def score(self) -> None:
+        """The scoring that is due after an epoch; a run that ended within it begins with it again."""
+        with self.average.in_place() if self.average and self.score_average else contextlib.nullcontext():
+            score = processes.from_all(self.evaluate(self.progress.step))[0]  # the choice is the first's
+        with self.signals.held():
+            if score is not None and score > self.progress.best:
+                self.progress.best = score
+                self.state.save("model_best.pth", without=self.method.only_training)
+            self.state.scored = True
+            self.save_last()
+
+    def batches(self, stage: Stage) -> None:
+        progress = self.progress
+        batches = stage.loader.epoch(progress.epoch, start=progress.batch, step=progress.step, plan=self.state.plan)
+        bar = tqdm(
+            batches,
+            desc=f"epoch {progress.epoch + 1}/{self.epochs}",
+            total=len(stage.loader),
+            initial=progress.batch,
+            disable=None if self.run.writes else True,  # None: a bar only where somebody watches
+            leave=False,
+        )
+        waiting_since = time.perf_counter()
+        for batch in bar:
+            if progress.step >= self.last_step:
+                break
+            started = time.perf_counter()
+            own = {name: factor(progress.step) for name, factor in self.schedules.items()}
+            rate = optim.set_lr(self.optimizer, stage.schedule(progress.step), own)
+            taken = self.take(batch.to(self.device))
+            processes.average(statistics(self.method, moving=True))  # of the same weights all have the same statistics
+            if self.average is not None and not taken.skipped:
+                self.average.update(progress.step)
+            progress.step += 1
+            progress.batch += 1
+            logged = progress.step % self.log_steps == 0 or progress.step == self.last_step
+            seen = self.remember(taken, logged)
+            if logged:
+                row = self.row(taken, rate) | seen
+                self.note(row, data_s=started - waiting_since, step_s=time.perf_counter() - started)
+                bar.set_postfix(self.shown)
+            if self.drift is not None and (moved := self.drift.measure(progress.step)):
+                self.note(moved)
+            if self.checkpoint_steps and progress.step % self.checkpoint_steps == 0:
+                self.save_last()
+            self.stop_if_asked()
+            waiting_since = time.perf_counter()
+
+    def take(self, batch: Batch) -> Taken:
+        """A step of the optimiser for each phase of a batch."""
+        taken = Taken()
+        if self.freeze is not None:
+            self.freeze(self.progress.step)
+        for phase in phases(self.method, batch, AMP[self.amp]):
+            total = taken.add(phase)
+            if not (total.isfinite() or self.step.scale.overflowed):
+                raise _non_finite(phase.losses, batch, self.run)
+            norm = self.step(total, phase.learns)
+            taken.norms.append(norm)
+            if not norm.isfinite():
+                if self.amp != "fp16":
+                    raise _non_finite({"gradient": norm}, batch, self.run)
+                taken.skipped = True  # fp16 overflows now and then: nothing was moved, and the batch ends here
+                break
+        return taken
+
+    def remember(self, taken: Taken, logged: bool) -> dict[str, float]:
+        """Hands the method the rows of a batch, of all processes; returns what it finds worth a line of the log."""
+        if taken.skipped:
+            self.progress.skipped += 1
+            return {}
+        keep = processes.gather(taken.keep)
+        seen = self.method.monitor(keep) if logged else {}
+        self.method.remember(keep)
+        for name, count in processes.add_up(taken.counts).items():
+            self.progress.counts[name] = self.progress.counts.get(name, 0) + count
+        return seen
+
+    def row(self, taken: Taken, rate: float) -> dict[str, float]:
+        """What a logged step says of the losses, means over all processes, and of the optimiser."""
+        sums = processes.add_up({"loss": torch.as_tensor(taken.total), **taken.losses})
+        losses = {name: value.item() / runtime.world() for name, value in sums.items()}
+        self.shown = {name: f"{losses[name]:.3f}" for name in taken.losses}
+        counts: dict[str, Any] = {**self.progress.counts, "skipped": self.progress.skipped}
+        found = {name: float(count) for name, count in counts.items() if count}
+        return {**losses, "lr": rate, "grad_norm": max(map(float, taken.norms)), **found}
+
+    def note(self, row: dict[str, float], **seconds: float) -> None:
+        self.run.append("metrics.jsonl", [{"step": self.progress.step, "epoch": self.progress.epoch, **row}])
+        self.board.add({**row, **seconds}, self.progress.step)
+        processes.agree()
+
+    def save_last(self) -> None:
+        self.state.save_last()
+        self.signals.told = f"at step {self.progress.step}: saved; go on with --resume"
+
+    def stop_if_asked(self) -> None:
+        """Saves and ends where any process was sent a signal."""
+        if signum := processes.agree(self.signals.arrived):
+            self.save_last()
+            raise errors.InterruptedRun(signum, self.signals.told)
 
 
-def _restore(
-    content: dict[str, Any],
-    method: Method,
-    optimizer: torch.optim.Optimizer,
-    scale: LossScale,
-    run: runtime.RunFolder,
-) -> Progress:
-    path = run / "model_last.pth"
-    checkpoint.load_state(method, content["model"], path, resume=True)
-    with checkpoint.fitting(path):
-        optimizer.load_state_dict(content["optimizer"])
-        scale.load_state_dict(content["scale"])
-        runtime.set_random_state(content["random"][runtime.rank() % len(content["random"])])
-    progress = Progress(**content["progress"])
-    run.cut(progress.lengths)
-    runtime.log.info("resumed at step %d, epoch %d", progress.step, progress.epoch)
-    return progress
-
-
-def _non_finite(losses: dict[str, Tensor], batch: Batch, run: runtime.RunFolder) -> NonFiniteLoss:
+def _non_finite(losses: dict[str, Tensor], batch: Batch, run: RunFolder) -> NonFiniteLoss:
     bad = [f"{name} is {value.item()}" for name, value in losses.items() if not value.isfinite()] or [
         "their sum is not"
     ]
@@ -262,22 +273,10 @@ def _non_finite(losses: dict[str, Tensor], batch: Batch, run: runtime.RunFolder)
     )
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list that SIGINT and SIGTERM write themselves into: the step in hand is finished and saved, then the run ends."""
-    arrived: list[int] = []
-    kept = {s: signal.signal(s, lambda signum, frame: arrived.append(signum)) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield arrived
-    finally:
-        for signum, handler in kept.items():
-            signal.signal(signum, handler)
-
-
 class _board:
     """TensorBoard's event file in the run's folder; steps after `step` are dropped from an earlier one."""
 
-    def __init__(self, run: runtime.RunFolder, step: int):
+    def __init__(self, run: RunFolder, step: int):
         from torch.utils.tensorboard import SummaryWriter  # half a second that scoring and tests need not pay
 
         self.writer = SummaryWriter(str(run.path), purge_step=step or None) if run.writes else None

@@ -26,7 +26,7 @@ def content(step=1, *, resume=False, **more):
         "progress": progress,
     }
     if resume:
-        whole |= {"optimizer": {"state": {}}, "scale": {}, "plan": None, "drift": {}, "random": [{}]}
+        whole |= {"optimizer": {"state": {}}, "scale": {}, "plan": None, "drift": {}, "random": [{}], "scored": True}
     return {**whole, **more}
 
 

@@ -9,11 +9,20 @@ LAYERS = [
     ["tools", "reid.__main__"],
     ["reid.commands"],
     ["reid.builder", "reid.config"],
-    ["reid.trainer", "reid.step", "reid.export", "reid.optim", "reid.checkpoint", "reid.average", "reid.freeze"],
+    [
+        "reid.trainer",
+        "reid.step",
+        "reid.export",
+        "reid.optim",
+        "reid.checkpoint",
+        "reid.average",
+        "reid.freeze",
+        "reid.state",
+    ],
     ["reid.methods.*", "reid.evaluation", "reid.vectors"],
-    ["reid.data", "reid.models", "reid.losses", "reid.memory", "reid.methods", "reid.processes"],
+    ["reid.data", "reid.models", "reid.losses", "reid.memory", "reid.methods", "reid.processes", "reid.run_folder"],
     ["reid.data.records", "reid.pairs", "reid.similarity", "reid.plan", "reid.evaluation.metrics", "reid.runtime"],
-    ["reid.errors", "reid.schema", "reid.version1", "reid.digest", "reid"],
+    ["reid.errors", "reid.whole", "reid.schema", "reid.version1", "reid.digest", "reid"],
     ["reid.escape"],
 ]
 PEERS = {2, 3}  # layers whose members work together; those of the others do not import each other

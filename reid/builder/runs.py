@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,18 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from reid import checkpoint, config, processes, runtime, trainer
-from reid.builder import objects, plugins, registry, stages
-from reid.data import records, sources
+from reid import checkpoint, config, processes, runtime
+from reid.builder import objects, plugins, refusals, registry, resuming, stages
+from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
+from reid.data import sources
 from reid.data.records import Dataset, Sample
-from reid.evaluation import protocol, report
+from reid.data.sources import TrainSet
+from reid.evaluation import protocol
 from reid.evaluation.embed import embed
-from reid.evaluation.evaluate import check_method, evaluate
+from reid.evaluation.summary import last_scoring
 from reid.methods import Method
-
-Rows = list[dict[str, Any]]
-MOVED = "resumed at step"  # how a note begins that says so
+from reid.run_folder import RunFolder
+from reid.trainer import Trainer
 
 
 @processes.together()
@@ -32,23 +34,54 @@ def train(cfg: CfgNode, *, resume: bool = False, anyway: bool = False) -> Rows:
     that cannot be exact, on another number of processes; every row of results then says so.
     """
     runtime.start_log(None)
-    run = runtime.RunFolder(cfg.OUTPUT_DIR)
-    saved = _saved(cfg, run, resume or anyway)
-    moved = _moved(saved, anyway)
+    with RunFolder(cfg.OUTPUT_DIR) as run:
+        earlier = resuming.look(cfg, run, resume=resume, anyway=anyway)
+        if earlier.finished:
+            runtime.log.info("the run in %s is finished: nothing is left to do", run.path)
+            return list(last_scoring(run.rows("results.jsonl")))
+        return _train(cfg, run, earlier)
+
+
+def _train(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> Rows:
+    """Makes the folder, trains, scores, and marks the run as finished."""
+    data, trainer, scorer = _make(cfg, run, earlier)
+    method, about = trainer.method, trainer.about
+
+    # Everything that can be refused has been: from here on there is a run.
+    run.open(about["config"])
+    resuming.begin(run)
+    method.to(trainer.device)
+    plugins.say(about["plugins"], earlier.content)
+    for line in (*earlier.changed, *earlier.notes):
+        runtime.log.warning("%s", line)
+    _say(data.sources, "sources")
+    _say(data.targets, "targets")
+    dealt = [line for stage in trainer.stages for line in sources.describe(stage.loader.sampler, data.train_set)]
+    steps = stages.num_steps(cfg, trainer.stages)
+    plan = f"{steps:,} steps on {runtime.describe(trainer.device)}; run folder {run.path}"
+    for line in (*_told(about["protocol"]), *dealt, repr(method), plan):
+        runtime.log.info("%s", line)
+
+    trainer.train(resume=earlier.content)
+    if cfg.TEST.SELECT != "last":
+        path = run / "model_best.pth"
+        best = checkpoint.load(path)
+        checkpoint.load_state(method, checkpoint.weights(best, path, average=cfg.TEST.EMA), path)
+        scorer.score_targets(best["progress"]["step"])
+    resuming.finish(run, method)
+    return scorer.rows or list(last_scoring(run.rows("results.jsonl")))
+
+
+def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Data, Trainer, Scorer]:
+    """All that a run is made of. Raises ValueError for what can be refused before there is a folder."""
+    device = runtime.device(cfg.DEVICE)
     origins = registry.origins(cfg)
-    _check_lists(cfg)
-    source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES)
-    targets = objects.targets(cfg)
-    validation = []
-    if cfg.TEST.SELECT == "source_val":
-        # Who is held out belongs to the protocol, not to a run's chance: the same people for every SEED.
-        source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, seed=0)
-        validation.append(held_out)
-    train_set = sources.join(source_sets)
-    if saved is not None:
-        train_set.check_label_map(saved["label_map"])
+    refusals.check_lists(cfg)
+    data = _Data.read(cfg)
+    train_set = data.train_set
+    if earlier.content is not None:
+        train_set.check_label_map(earlier.content["label_map"])
     batches = stages.samplers(cfg, train_set)
-    _check_pictures([*source_sets, *validation], targets)
     runtime.seed(cfg.SEED)
     method = objects.method(
         cfg,
@@ -59,30 +92,12 @@ def train(cfg: CfgNode, *, resume: bool = False, anyway: bool = False) -> Rows:
     )
     objects.check_views(cfg, method)
     optimizer, parts = objects.optimizer(cfg, method), stages.make(cfg, train_set, batches, method)
-    freeze = stages.freeze(cfg, method, parts)
-    device = runtime.device(cfg.DEVICE)
     look = partial(_embed, cfg, method, device)
-    drift = objects.drift(cfg, train_set.samples, look)
-    rules = _rules(cfg, source_sets, targets)
-    notes = [*_notes(source_sets), *moved]
-    scorer = _Scorer(
-        cfg, method, targets, validation, run, rules, notes, device, runtime.world(), keep=bool(cfg.TEST.CACHE)
-    )
-
-    # Everything that can be refused has been: from here on there is a run.
-    run.open(config.dump(cfg))
-    method.to(device)
-    plugins.say(origins, saved)
-    for line in moved:
-        runtime.log.warning("%s", line)
-    _say(source_sets, "sources")
-    _say(targets, "targets")
-    dealt = [line for part in parts for line in sources.describe(part.loader.sampler, train_set)]
-    plan = f"{stages.num_steps(cfg, parts):,} steps on {runtime.describe(device)}; run folder {run.path}"
-    for line in (*_told(rules), *dealt, repr(method), plan):
-        runtime.log.info("%s", line)
-
-    trainer.train(
+    rules = rules_of(cfg, data.sources, data.targets)
+    notes = [*notes_of(data.sources), *earlier.notes]
+    keep = bool(cfg.TEST.CACHE)
+    scorer = Scorer(cfg, method, data.targets, data.validation, run, rules, notes, device, runtime.world(), keep=keep)
+    trainer = Trainer(
         method,
         parts,
         optimizer,
@@ -97,10 +112,10 @@ def train(cfg: CfgNode, *, resume: bool = False, anyway: bool = False) -> Rows:
         test_every=cfg.TEST.EVERY,
         evaluate=scorer,
         embed=partial(look, train_set.samples),
-        drift=drift,
+        drift=objects.drift(cfg, train_set.samples, look),
         ema=cfg.SOLVER.EMA,
         score_average=cfg.TEST.EMA,
-        freeze=freeze,
+        freeze=stages.freeze(cfg, method, parts),
         about={
             "config": config.dump(cfg),
             "protocol": rules,
@@ -110,14 +125,30 @@ def train(cfg: CfgNode, *, resume: bool = False, anyway: bool = False) -> Rows:
             "num_samples": len(train_set),
             "processes": runtime.world(),
         },
-        resume=saved,
     )
-    if cfg.TEST.SELECT != "last":
-        path = run / "model_best.pth"
-        best = checkpoint.load(path)
-        checkpoint.load_state(method, checkpoint.weights(best, path, average=cfg.TEST.EMA), path)
-        scorer.score_targets(best["progress"]["step"])
-    return scorer.rows
+    refusals.check_batch(cfg, method)
+    refusals.check_pictures([*data.sources, *data.validation], data.targets)
+    return data, trainer, scorer
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The sets of a training run; `validation` are the identities held out of the sources, if any."""
+
+    sources: list[Dataset]
+    validation: list[Dataset]
+    targets: list[Dataset]
+    train_set: TrainSet
+
+    @classmethod
+    def read(cls, cfg: CfgNode) -> _Data:
+        source_sets, targets = objects.datasets(cfg, cfg.DATASETS.SOURCES), objects.targets(cfg)
+        validation = []
+        if cfg.TEST.SELECT == "source_val":
+            # Who is held out belongs to the protocol, not to a run's chance: the same people for every SEED.
+            source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, seed=0)
+            validation.append(held_out)
+        return cls(source_sets, validation, targets, sources.join(source_sets))
 
 
 @processes.together()
@@ -142,14 +173,14 @@ def score(
         raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
     origins = registry.origins(cfg, without=() if content is None else ("DATASETS.SOURCES",))
     targets = objects.targets(cfg)
-    rules = _rules(cfg, [], targets)
+    rules = rules_of(cfg, [], targets)
     runtime.seed(cfg.SEED)
     if content is None:
         source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES) if cfg.LOSSES else []
         train_set = sources.join(source_sets) if source_sets else None
         num_classes, num_samples = (train_set.num_classes, len(train_set)) if train_set else (0, 0)
         method = objects.method(cfg, num_classes=num_classes, num_samples=num_samples)
-        folder, notes, trained_by = Path(cfg.OUTPUT_DIR), _notes(source_sets), 0
+        folder, notes, trained_by = Path(cfg.OUTPUT_DIR), notes_of(source_sets), 0
     else:
         rules["sources"] = content["protocol"]["sources"]
         num_classes = sum(len(pids) for pids in content["label_map"].values())
@@ -158,180 +189,25 @@ def score(
         checkpoint.load_state(method, state, weights or "")
         objects.check_pixels(cfg, method)
         folder, notes, trained_by = Path(weights or "").parent, content["notes"], content["processes"]
-    _check_pictures([], targets)
-    run = runtime.RunFolder(folder / "test" if output is None else output)
     device = runtime.device(cfg.DEVICE)
-    keep = cfg.TEST.CACHE is not False
-    scorer = _Scorer(cfg, method, targets, [], run, rules, notes, device, trained_by, keep=keep)
-    run.open(config.dump(cfg))
-    method.to(device)
-    plugins.say(origins, content)
-    _say(targets, "targets")
-    for note in notes:
-        runtime.log.warning("trained on: %s", note)
-    for line in (*_told(rules), repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
-        runtime.log.info("%s", line)
-    scorer.score_targets(content["progress"]["step"] if content else 0)
+    with RunFolder(folder / "test" if output is None else output) as run:
+        if (run / "model_last.pth").exists():
+            raise ValueError(
+                f"--output {run.path} holds a training run, whose config and log would be lost; give another folder"
+            )
+        keep = cfg.TEST.CACHE is not False
+        scorer = Scorer(cfg, method, targets, [], run, rules, notes, device, trained_by, keep=keep)
+        refusals.check_pictures([], targets)
+        run.open(config.dump(cfg))
+        method.to(device)
+        plugins.say(origins, content)
+        _say(targets, "targets")
+        for note in notes:
+            runtime.log.warning("trained on: %s", note)
+        for line in (*_told(rules), repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
+            runtime.log.info("%s", line)
+        scorer.score_targets(content["progress"]["step"] if content else 0)
     return scorer.rows
-
-
-class _Scorer:
-    """Scores a method in its present state; called with the step, as the trainer does at the end of some epochs."""
-
-    def __init__(
-        self,
-        cfg: CfgNode,
-        method: Method,
-        targets: list[Dataset],
-        validation: list[Dataset],
-        run: runtime.RunFolder,
-        rules: dict[str, Any],
-        source_notes: list[str],
-        device: torch.device,
-        trained_by: int,  # processes; 0: not known, or not trained
-        keep: bool,
-    ):
-        self.method, self.run, self.targets, self.validation = method, run, targets, validation
-        self.rules, self.source_notes, self.trained_by = rules, source_notes, trained_by
-        self.selection = cfg.TEST.SELECT
-        self.rows: Rows = []
-        extras: dict[str, Any] = {
-            "rerank": cfg.TEST.RERANK,
-            "query_expansion": cfg.TEST.QUERY_EXPANSION,
-            "clustering": cfg.TEST.CLUSTERING,
-        }
-        check_method(method, **extras)
-        self.evaluate: Callable[..., Rows] = partial(
-            evaluate,
-            method,
-            transform=objects.test_transform(cfg),
-            batch_size=cfg.TEST.BATCH_SIZE,
-            workers=cfg.DATALOADER.WORKERS,
-            device=device,
-            protocol=rules,
-            seed=cfg.SEED,
-            selection=cfg.TEST.SELECT,
-            bootstrap=cfg.TEST.BOOTSTRAP,
-            **extras,
-            cache=run / "embeddings" if keep else None,
-        )
-
-    def __call__(self, step: int) -> float | None:
-        """Returns what checkpoints are chosen by, None where the last one is the result.
-
-        Scores the targets, unless held-out identities choose: then the targets are looked at once, after the choice.
-        """
-        if self.selection == "source_val":
-            score = _mean(self._score(self.validation, step, role={d.name: "source" for d in self.validation}))
-            runtime.log.info("step %d: %.1f on what was held out", step, 100 * score)
-            return score
-        self.score_targets(step)
-        return _mean(self.rows) if self.selection == "oracle" else None
-
-    def score_targets(self, step: int) -> None:
-        self.rows = self._score(self.targets, step)
-        runtime.log.info("step %d\n%s", step, report.table(self.rows))
-
-    def _score(self, datasets: list[Dataset], step: int, role: dict[str, str] | None = None) -> Rows:
-        """The rows, each with the notes of the data behind it; the means also with the protocol in words."""
-        rows = self.evaluate(datasets, step=step, role=role)
-        notes = {dataset.name: [*self.source_notes, *dataset.notes] for dataset in datasets}
-        notes["mean"] = [*self.source_notes, *_notes(datasets)]
-        for row in rows:
-            row["processes"] = self.trained_by
-            if notes[row["dataset"]]:
-                row["notes"] = notes[row["dataset"]]
-            if row["kind"] == "mean":
-                row["protocol"] = protocol.readable(self.rules)
-        self.run.append("results.jsonl", rows)
-        return rows
-
-
-def _mean(rows: Rows) -> float:
-    """The mean over data sets of mAP, or of MAP@R where a set is scored as retrieval."""
-    values = [float(row["mAP"] if "mAP" in row else row["MAP@R"]) for row in rows if row["kind"] == "dataset"]
-    return sum(values) / len(values)
-
-
-def _saved(cfg: CfgNode, run: runtime.RunFolder, resume: bool) -> dict[str, Any] | None:
-    """The checkpoint to go on from, if any. Refuses a folder that holds another run."""
-    if not (run / "config.yaml").exists():
-        return None
-    if not resume:
-        raise ValueError(
-            f"OUTPUT_DIR {run.path} already holds a run; go on with it by --resume, or give another OUTPUT_DIR"
-        )
-    kept = config.parse((run / "config.yaml").read_text(encoding="utf-8"))
-    changed = config.differences(kept, cfg)
-    if changed:
-        shown = "; ".join(f"{key} was {was!r}, is {now!r}" for key, (was, now) in list(changed.items())[:5])
-        raise ValueError(f"--resume: this is not the config of the run in {run.path}: {shown}. Use another OUTPUT_DIR")
-    if not (run / "model_last.pth").exists():
-        run.cut({})  # it ended before its first checkpoint: from the beginning
-        return None
-    return checkpoint.load(run / "model_last.pth", resume=True)
-
-
-def _moved(saved: dict[str, Any] | None, anyway: bool) -> list[str]:
-    """What rows have to say of how their run went on: where it has changed the number of its processes, now or before.
-
-    Raises ValueError where it does so now and not `anyway`.
-    """
-    if saved is None:
-        return []
-    told = [note for note in saved["notes"] if note.startswith(MOVED)]
-    before, now = saved["processes"], runtime.world()
-    if before == now:
-        return told
-    if not anyway:
-        raise ValueError(
-            f"--resume: the run was going on {before} process(es), and there are {now} now, on which its numbers would be "
-            f"others; start {before}, or pass --resume-anyway: every row of results then says so"
-        )
-    return [*told, f"{MOVED} {saved['progress']['step']:,} on {now} process(es), before on {before}"]
-
-
-def _check_lists(cfg: CfgNode) -> None:
-    for key in ("SOURCES", "TARGETS"):
-        if not cfg.DATASETS[key]:
-            purpose = "train on" if key == "SOURCES" else "score"
-            raise ValueError(f"DATASETS.{key} is empty; name at least one set to {purpose}, such as [market1501]")
-    if not cfg.LOSSES and cfg.METHOD.NAME == "baseline":
-        raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
-    wanted = getattr(objects.find("methods", cfg.METHOD.NAME), "sampler", None)
-    for stage in config.stages(cfg):
-        if wanted not in (None, stage.SAMPLER.NAME):
-            raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {stage.SAMPLER.NAME}; expected {wanted}")
-    if cfg.TEST.SELECT not in protocol.SELECTIONS:
-        raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
-    if cfg.TEST.EMA and not cfg.SOLVER.EMA:
-        raise ValueError("TEST.EMA is True and SOLVER.EMA 0, which keeps no average; set a decay, such as 0.999")
-    if cfg.SOLVER.AMP not in trainer.AMP:
-        raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
-
-
-def _check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
-    """Refuses unreadable files now rather than in epoch 40."""
-    samples = [sample for dataset in source_sets for sample in dataset.train]
-    for dataset in (*source_sets, *targets):
-        for trial in dataset.trials:
-            samples += [*trial.query, *(trial.gallery or ())]
-    problems = records.broken({sample.path: sample for sample in samples}.values())
-    if problems:
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise ValueError(
-            f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists"
-        )
-
-
-def _notes(datasets: Sequence[Dataset]) -> list[str]:
-    return [note for dataset in datasets for note in dataset.notes]
-
-
-def _rules(cfg: CfgNode, source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> dict[str, Any]:
-    """The protocol, with whatever TEST.FROZEN adds to it."""
-    about = {"flip": cfg.TEST.FLIP, "selection": cfg.TEST.SELECT}
-    return protocol.describe(source_sets, targets, **about, **registry.frozen(cfg))
 
 
 def _told(rules: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ STUDY_KEYS, ROW_KEYS = ("SEEDS", "CONFIG", "SET", "ROWS"), ("CONFIG", "SET", "OF
 
 @dataclass(frozen=True)
 class Job:
-    """One run of one row: `words` follow `reid`; `done` is the file that exists once it is finished."""
+    """One run of one row: `words` follow `reid`; `done` is the file that exists once it is finished, beside its results."""
 
     row: str
     seed: int
@@ -39,7 +39,8 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        return (self.folder / self.done).exists()
+        results = self.folder / "results.jsonl"
+        return (self.folder / self.done).exists() and results.exists() and results.stat().st_size > 0
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:

@@ -23,7 +23,7 @@ from yacs.config import CfgNode
 
 from reid import version1
 from reid.config import reading
-from reid.config.keys import FREE_BLOCKS, KINDS, MOVABLE, NAMED_LISTS, STAGE, defaults
+from reid.config.keys import FREE_BLOCKS, KINDS, MOVABLE, NAMED_LISTS, OF_ROWS, STAGE, defaults
 from reid.config.kinds import coerce, plain
 from reid.config.moved import MOVED, MOVED_OPTIONS
 from reid.config.reading import RECIPES, find, mapping
@@ -31,6 +31,7 @@ from reid.config.reading import RECIPES, find, mapping
 __all__ = [
     "FREE_BLOCKS",
     "MOVED_OPTIONS",
+    "OF_ROWS",
     "RECIPES",
     "coerce",
     "default_output_dir",

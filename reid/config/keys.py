@@ -31,6 +31,13 @@ MOVABLE = frozenset(
         *("TEST.RERANK", "TEST.QUERY_EXPANSION", "TEST.CLUSTERING", "TEST.CACHE"),
     ]
 )
+# What decides only which rows of results there are: a run whose scoring failed may go on with others, see `builder.resuming`.
+OF_ROWS = frozenset(
+    [
+        *("DATASETS.TARGETS", "DATASETS.CHECK_COUNTS", "DATASETS.ALLOW_WITHDRAWN"),
+        *("TEST.CAMERA_RULE", "TEST.FROZEN"),
+    ]
+)
 # The interval of each number, and of each entry of a list of numbers; open at a parenthesis.
 RANGES = {
     "SEED": "[0, 4294967295]",

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reid import processes
+from reid import processes, whole
 from reid.data.records import Sample
 
 logger = logging.getLogger(__name__)
@@ -52,10 +51,8 @@ def kept(folder: Path, title: str, key: str, num: int, compute: Callable[[], Ten
     rows = compute()
     if writes:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as file:
+        with whole.writing(path) as file:
             np.save(file, rows.numpy(), allow_pickle=False)
-        partial.replace(path)  # whole or not at all
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from reid import processes
 from reid.data.records import Dataset, Trial
 from reid.evaluation import metrics, rank
+from reid.evaluation.ids import relevance
 from reid.evaluation.protocol import fingerprint
 from reid.evaluation.rank import Ids, Searches
+from reid.evaluation.relevance import Relevance
 from reid.evaluation.sides import Sides, gallery_of
 from reid.evaluation.ways import Expansion, Reranking, Unmapped, Way
 from reid.methods import Method
@@ -65,7 +68,7 @@ def evaluate(
         ValueError: no data set, one without trials, an unknown role, or what `check_method`, `embed` and `rank` refuse.
     """
     role = role or {}
-    _check(targets, role)
+    check_targets(targets, role)
     check_method(method, rerank=rerank, query_expansion=query_expansion, clustering=clustering)
     common = {"fingerprint": fingerprint(protocol), "selection": selection, "step": step, "seed": seed}
     ways: list[Way] = [
@@ -105,7 +108,9 @@ def check_method(method: Method, *, rerank: bool = False, query_expansion: int =
         )
 
 
-def _check(targets: Sequence[Dataset], role: Mapping[str, str]) -> None:
+def check_targets(targets: Sequence[Dataset], role: Mapping[str, str]) -> None:
+    """Raises ValueError where no embeddings whatever could be scored: no data set, a set without queries, a search that finds
+    nobody, camids of some pictures only."""
     if not targets:
         raise ValueError("evaluate: found no data set; expected one or more")
     for dataset in targets:
@@ -115,6 +120,27 @@ def _check(targets: Sequence[Dataset], role: Mapping[str, str]) -> None:
             raise ValueError(
                 f"evaluate: {dataset.name} has the role {role[dataset.name]}; expected {' or '.join(ROLES)}"
             )
+        for number, trial in enumerate(dataset.trials):
+            with _named(dataset, number):
+                rank.expect_match(_relevance(dataset, trial))
+
+
+def _relevance(dataset: Dataset, trial: Trial) -> Relevance:
+    """Who is to be found by whom: what `_search` goes by."""
+    others, alone = gallery_of(trial), trial.gallery is None
+    if dataset.metric == "reid":
+        return relevance((len(trial.query), len(others)), Ids.of(trial.query), Ids.of(others), skip_same_index=alone)
+    classes, other_classes = (np.array([sample.pid for sample in samples]) for samples in (trial.query, others))
+    return Relevance(classes, other_classes, skip_same_index=alone)
+
+
+@contextlib.contextmanager
+def _named(dataset: Dataset, number: int) -> Iterator[None]:
+    """A ValueError within says which search it was."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{dataset.name}, trial {number}: {error}") from error
 
 
 # ---- from a data set to its rows
@@ -127,10 +153,8 @@ def _score_dataset(
     for way in ways:
         rows, searches, groups = [], [], []
         for number, trial in enumerate(dataset.trials):
-            try:
+            with _named(dataset, number):
                 found, figures = _search(sides, dataset, trial, way)
-            except ValueError as error:
-                raise ValueError(f"{dataset.name}, trial {number}: {error}") from error
             if not way.name and not found.valid.all():
                 _tell_left_out(dataset.name, number, trial, found)
             searches.append(found)

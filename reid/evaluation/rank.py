@@ -186,10 +186,9 @@ def retrieve(
 
 
 def _search(similarity: Similarity, relevance: Relevance) -> Searches:
+    expect_match(relevance)
     blocks = match_ranks(similarity, relevance, keep=_outcome)
     searches = Searches(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
-    if not searches.valid.any():
-        raise ValueError(_why_no_match(relevance))
     if searches.collapsed:
         logger.warning(
             "%.0f%% of the queries have a wrong picture within 1e-6 of their best match: the model gives most pictures "
@@ -212,6 +211,12 @@ def _outcome(found: Ranks) -> tuple[NDArray, ...]:
     map_at_r = (precision * in_first_r).sum(axis=1) / per_query
     r_precision = in_first_r.sum(axis=1) / per_query
     return num_matches, ranks[:, 0], ranks.max(axis=1), ap, map_at_r, r_precision, tied
+
+
+def expect_match(relevance: Relevance) -> None:
+    """Raises ValueError where no query has a match, with the reason."""
+    if not relevance.any_match:
+        raise ValueError(_why_no_match(relevance))
 
 
 def _why_no_match(relevance: Relevance) -> str:

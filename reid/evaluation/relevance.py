@@ -46,6 +46,12 @@ class Relevance:
         """The most gallery pictures that any query's class has."""
         return int(self.size.max(initial=0))
 
+    @property
+    def any_match(self) -> bool:
+        """Whether a single query has a match."""
+        step = max(1, (1 << 20) // max(1, self.largest))  # cells at once
+        return any(self.own_class(slice(i, i + step))[2].any() for i in range(0, self.num_query, step))
+
     def own_class(self, rows: slice) -> tuple[Ints, NDArray[np.bool_], NDArray[np.bool_]]:
         """For a slice of queries: gallery columns (B, M) of their class, which cells are filled, which are matches."""
         size = self.size[rows]

@@ -26,7 +26,8 @@ from reid.data import loader
 from reid.methods.baseline import Baseline
 
 fault, rank, count = sys.argv[1], int(os.environ["RANK"]), iter(range(10**6))
-real_train, real_method, real_read, real_set_lr = trainer.train, objects.method, loader.read_image, optim.set_lr
+Trainer = trainer.Trainer
+real_train, real_method, real_read, real_set_lr = Trainer.train, objects.method, loader.read_image, optim.set_lr
 
 def method(*args, **options):
     made = real_method(*args, **options)
@@ -35,8 +36,9 @@ def method(*args, **options):
             value.data = value.data.logical_not() if value.dtype == torch.bool else value.data + 1
     return made
 
-def train(method, *args, **options):
-    result = real_train(method, *args, **options)
+def train(self, **options):
+    real_train(self, **options)
+    method = self.method
     for name, value in method.state_dict().items():
         if isinstance(value, torch.Tensor):
             both = [torch.empty_like(value).contiguous() for _ in range(2)]
@@ -45,7 +47,6 @@ def train(method, *args, **options):
     if getattr(method, "queues", None):
         assert method.queues["before"].filled == 40
     print("equal")
-    return result
 
 def nan(self, batch):
     for phase in real_phases(self, batch):
@@ -65,7 +66,7 @@ def set_lr(*args):
 def full(*args):
     raise OSError(28, "No space left on device")
 
-trainer.train, objects.method = train, method
+Trainer.train, objects.method = train, method
 if fault == "nan" and rank == 1:
     real_phases, Baseline.phases = Baseline.phases, nan
 if fault == "picture" and rank == 1:
@@ -73,7 +74,7 @@ if fault == "picture" and rank == 1:
 if fault == "signal" and rank == 1:
     optim.set_lr = set_lr
 if fault == "disk":
-    os.fsync = full
+    trainer.State.save_last = lambda self, save=trainer.State.save_last: setattr(os, "fsync", full) or save(self)
 with errors.in_one_line():
     runs.train(config.load(sys.argv[2]), resume=fault == "resume")
 """

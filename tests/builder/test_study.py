@@ -57,14 +57,16 @@ def test_rows_are_trained_scored_and_tabled(written, tiny_world):
 def test_only_what_is_missing_runs_and_scoring_comes_last(written, monkeypatch):
     jobs = study.load(written(SEEDS=[0, 1]))
     assert [(job.row, job.seed) for job in jobs][:3] == [("plain", 0), ("plain", 1), ("with triplet", 0)]
-    jobs[1].folder.mkdir(parents=True)
-    (jobs[1].folder / "model_final.pth").touch()
+    for job, name in ((jobs[1], "model_final.pth"), (jobs[1], "results.jsonl"), (jobs[2], "results.jsonl")):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / name).write_text("{}\n")  # the latter of scorings on the way
     ran = []
 
     def fake(command, **_):
         job = next(job for job in jobs if tuple(command[3:]) == job.words)
         job.folder.mkdir(parents=True, exist_ok=True)
-        (job.folder / job.done).touch()
+        for name in (job.done, "results.jsonl"):
+            (job.folder / name).write_text("{}\n")
         ran.append((job.row, job.seed))
         return SimpleNamespace(returncode=0, stderr="")
 

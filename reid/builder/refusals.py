@@ -1,0 +1,68 @@
+"""What a run is refused for before it has a folder: all that can be known before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from yacs.config import CfgNode
+
+from reid import config, runtime, trainer
+from reid.builder import objects
+from reid.data import records
+from reid.data.records import Dataset
+from reid.evaluation import protocol
+from reid.methods import Method
+from reid.models.norms import hold_statistics
+
+
+def check_lists(cfg: CfgNode) -> None:
+    for key in ("SOURCES", "TARGETS"):
+        if not cfg.DATASETS[key]:
+            purpose = "train on" if key == "SOURCES" else "score"
+            raise ValueError(f"DATASETS.{key} is empty; name at least one set to {purpose}, such as [market1501]")
+    if not cfg.LOSSES and cfg.METHOD.NAME == "baseline":
+        raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
+    wanted = getattr(objects.find("methods", cfg.METHOD.NAME), "sampler", None)
+    for stage in config.stages(cfg):
+        if wanted not in (None, stage.SAMPLER.NAME):
+            raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {stage.SAMPLER.NAME}; expected {wanted}")
+    if cfg.TEST.SELECT not in protocol.SELECTIONS:
+        raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
+    if cfg.TEST.EMA and not cfg.SOLVER.EMA:
+        raise ValueError("TEST.EMA is True and SOLVER.EMA 0, which keeps no average; set a decay, such as 0.999")
+    if cfg.SOLVER.AMP not in trainer.AMP:
+        raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
+
+
+def check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
+    """Refuses unreadable files now rather than in epoch 40."""
+    samples = [sample for dataset in source_sets for sample in dataset.train]
+    for dataset in (*source_sets, *targets):
+        for trial in dataset.trials:
+            samples += [*trial.query, *(trial.gallery or ())]
+    problems = records.broken({sample.path: sample for sample in samples}.values())
+    if problems:
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ValueError(
+            f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists"
+        )
+
+
+def check_batch(cfg: CfgNode, method: Method) -> None:
+    """Raises ValueError where the encoder cannot learn from a batch of this size, or from pictures of this size."""
+    rows = min(2, cfg.DATALOADER.BATCH_SIZE // runtime.world())
+    images = torch.zeros(rows, 3, *cfg.INPUT.SIZE, dtype=torch.uint8)
+    training = method.training
+    try:
+        with torch.no_grad(), hold_statistics(method), torch.random.fork_rng(devices=[]):
+            for mode in (True, False):
+                method.train(mode).encoder(images, torch.zeros(rows, dtype=torch.int64))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"found {rows} picture(s) a process and step (DATALOADER.BATCH_SIZE {cfg.DATALOADER.BATCH_SIZE}) of INPUT.SIZE "
+            f"{list(cfg.INPUT.SIZE)}, which the encoder cannot take: {reason}; expected more or larger ones"
+        ) from error
+    finally:
+        method.train(training)
