@@ -14,7 +14,7 @@ PARTS = ("environment.txt", "log.txt", "*.jsonl", "model_*.pth")
 
 
 class RunFolder:
-    """OUTPUT_DIR: the log, the config, the environment, a line a logged step, a line a result.
+    """OUTPUT_DIR: the log, the config, the environment, a line per logged step, a line per result.
 
     Used as a context, within which no other process writes there. Only the first of several processes does. Line files can be
     cut back to the length they had at a checkpoint, so that a resumed run leaves the same files as an unbroken one.

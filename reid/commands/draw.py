@@ -38,7 +38,7 @@ def write_sheet(args: argparse.Namespace, names: list[str]) -> None:
     image = sheet(names, args.ids or 2, args.pictures or 16, tuple(args.size), args.edition)
     if not cv2.imwrite(args.sheet, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85]):
         raise OSError(f"{args.sheet}: could not be written; does its folder exist?")
-    print(f"{args.sheet}: a row a person, {', '.join(names)}")
+    print(f"{args.sheet}: a row per person, {', '.join(names)}")
 
 
 def draw(args: argparse.Namespace, names: list[str]) -> None:

@@ -51,7 +51,7 @@ def fingerprint(protocol: Mapping[str, Any]) -> str:
 
 
 def readable(protocol: Mapping[str, Any]) -> list[str]:
-    """The protocol in words, a line a data set and a line a rule; two protocols that differ, differ in a line.
+    """The protocol in words, a line per data set and a line per rule; two protocols that differ, differ in a line.
 
     `lists` is the hash of the names, persons and cameras of a set's lists, so it tells two splits apart.
     """

@@ -220,7 +220,7 @@ def expect_match(relevance: Relevance) -> None:
 
 
 def _why_no_match(relevance: Relevance) -> str:
-    """Which of the three usual reasons: no shared identity, one camera, or one picture an identity."""
+    """Which of the three usual reasons: no shared identity, one camera, or one picture per identity."""
     shared = int((relevance.size > 0).sum())
     text = f"scoring: none of {relevance.num_query} queries has a match among {relevance.num_gallery} gallery pictures"
     if not shared:

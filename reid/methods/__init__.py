@@ -52,7 +52,7 @@ def inner_grad(loss: Tensor, inputs: Sequence[Tensor], create_graph: bool = Fals
 class Method(nn.Module):
     """What turns a batch into losses and a picture into a vector that can be searched for.
 
-    A method of one step a batch writes `training_losses`, one of several steps writes `phases` in its place. Memories are
+    A method of one step per batch writes `training_losses`, one of several steps writes `phases` in its place. Memories are
     buffers of the method, so they travel in its checkpoint.
     """
 

@@ -19,7 +19,7 @@ class Pixels(NamedTuple):
         """Itself. Raises ValueError for what is not three finite numbers, or a deviation that is not above 0."""
         for name, values in self._asdict().items():
             if len(values) != 3 or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-                raise ValueError(f"pixels: found {name} {list(values)}, expected one number a channel (RGB)")
+                raise ValueError(f"pixels: found {name} {list(values)}, expected one number per channel (RGB)")
         if min(self.std) <= 0:
             raise ValueError(f"pixels: found std {list(self.std)}, expected numbers above 0")
         return self

@@ -131,7 +131,7 @@ def test_source_of_single_pictures_is_refused_or_augmented_and_the_log_counts_th
                 if name != "source_b" or file.name.endswith("_c1s1_000000_00.jpg"):
                     os.link(file, single / name / part.name / file.name)
     root = {"DATASETS.ROOT": str(single), "SOLVER.MAX_STEPS": "2"}
-    with pytest.raises(ValueError, match=r"one picture an identity in all of domain 1; .* SINGLES augment"):
+    with pytest.raises(ValueError, match=r"one picture per identity in all of domain 1; .* SINGLES augment"):
         runs.train(cfg(root))
     runs.train(cfg({**root, "SAMPLER": "{NAME: episode, SINGLES: augment}"}))
     log = (tmp_path / "run" / "log.txt").read_text()

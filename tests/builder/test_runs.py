@@ -346,7 +346,7 @@ def test_resuming_over_other_sources_shows_the_difference(cfg, tmp_path, tiny_wo
         (["SOLVER.SCHEDULE", "poly"], "no poly; there are step, cosine, constant"),
         (["MODEL.BACKBONE.NAME", "mobilnetv2_100"], "mobilenetv2_100"),
         (["MODEL.BACKBONE.WEIGHTS", "nowhere.pth"], "nowhere.pth"),
-        (["MODEL.BACKBONE.MEAN", "[0.5]"], r"found mean \[0.5\], expected one number a channel"),
+        (["MODEL.BACKBONE.MEAN", "[0.5]"], r"found mean \[0.5\], expected one number per channel"),
         (["METHOD", "{NAME: baseline, METRIK: cosine}"], r"no option METRIK; did you mean METRIC\?"),
     ],
 )

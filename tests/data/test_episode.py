@@ -111,7 +111,7 @@ def test_single_pictures_are_left_out_or_paired_with_themselves_and_counted():
         ([[4, 4, 4], [4]], 10, {}, "episode: found 4 identities; expected at least 5, as a batch of 10"),
         ([[4, 4, 4], [4]], 8, {"balanced": True}, "found 1 identities in domain 1; expected at least 2"),
         ([[4, 4, 4], [4]], 18, {}, "found batches of 18 and 16 training images"),
-        ([[4, 4, 4], [1, 1, 1]], 4, {}, "found one picture an identity in all of domain 1; .* SINGLES augment"),
+        ([[4, 4, 4], [1, 1, 1]], 4, {}, "found one picture per identity in all of domain 1; .* SINGLES augment"),
         ([[1, 1, 4, 4]], 6, {}, "episode: found 2 identities; expected at least 3"),
         ([[4, 4]], 4, {"singles": "twice"}, "SINGLES: no twice; there are skip, augment"),
     ],

@@ -196,7 +196,7 @@ def test_what_is_no_batch_of_pictures_is_refused(images, found):
 def test_options_are_checked():
     with pytest.raises(ValueError, match="dim: found -1"):
         Encoder("tiny", dim=-1)
-    with pytest.raises(ValueError, match="one number a channel"):
+    with pytest.raises(ValueError, match="one number per channel"):
         Encoder("tiny", mean=(0.5,))
 
 

@@ -84,10 +84,10 @@ def test_one_may_say_otherwise(tmp_path, hub):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mean": [0.5]}, r"found mean \[0.5\], expected one number a channel"),
-        ({"std": [0.2, 0.2, 0.2, 0.2]}, "found std .*one number a channel"),
-        ({"mean": [0.5, math.nan, 0.5]}, "found mean .*one number a channel"),
-        ({"mean": [0.5, "grey", 0.5]}, "found mean .*one number a channel"),
+        ({"mean": [0.5]}, r"found mean \[0.5\], expected one number per channel"),
+        ({"std": [0.2, 0.2, 0.2, 0.2]}, "found std .*one number per channel"),
+        ({"mean": [0.5, math.nan, 0.5]}, "found mean .*one number per channel"),
+        ({"mean": [0.5, "grey", 0.5]}, "found mean .*one number per channel"),
         ({"std": [0.2, 0.0, 0.2]}, r"found std \[0.2, 0.0, 0.2\], expected numbers above 0"),
     ],
 )

@@ -37,7 +37,7 @@ def load(root: str | Path, *, check_counts: bool = True) -> Dataset:
     if names.keys() != classes.keys():
         raise ValueError(
             f"cub200: found {len(names):,} pictures in images.txt and {len(classes):,} in image_class_labels.txt of {folder}, "
-            "not the same ones; expected one row a picture in each: unpack the data set again"
+            "not the same ones; expected one row per picture in each: unpack the data set again"
         )
     everything = _lists.samples(
         folder / "images.txt", folder / "images", ((name, int(classes[number])) for number, name in names.items())

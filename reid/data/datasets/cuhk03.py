@@ -6,7 +6,7 @@ Quirks: labelled boxes are easier than detected ones, so BOXES says which.
 PROTOCOL new is the split of Zhong et al. (CVPR 2017) into 767 and 700 people. PROTOCOL classic is the release's own 20
 splits into 1,367 and 100 people. As the test people of one classic split are trained on in the others, SPLIT 0 gives the 20
 trials and nothing to train on; SPLIT 1 to 20 gives that split's training people and its one trial. Classic galleries are
-single-shot: one picture a person, from view 2. No list says which; here it is picture number (split modulo how many there
+single-shot: one picture per person, from view 2. No list says which; here it is picture number (split modulo how many there
 are), so that it changes from split to split and never from run to run.
 The cameras are the two views, numbered 1 and 2 in every pair. The repacked form has new numbers for the people of both
 halves; see `_halves`. In the other pid 20_017 is number 17 of camera pair 2.

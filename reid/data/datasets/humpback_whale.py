@@ -29,7 +29,7 @@ TREE = "train.csv (first line `Image,Id`) and train/ with the pictures it names"
 
 
 def load(root: str | Path, *, check_counts: bool = True) -> Dataset:
-    """Reads the set; one query a test whale, the other pictures of test whales are the gallery.
+    """Reads the set; one query per test whale, the other pictures of test whales are the gallery.
 
     Raises FileNotFoundError where the set, the list or a listed picture is missing; ValueError where the list is of another
     form or differs from what was released.

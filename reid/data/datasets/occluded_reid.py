@@ -1,7 +1,7 @@
 """Occluded-REID: people half hidden, to be searched for among pictures that show them whole.
 
 Counts: none are checked; this toolkit has no source for them.
-Quirks: `occluded_body_images/` is the query and `whole_body_images/` the gallery, with a folder a person or flat; names
+Quirks: `occluded_body_images/` is the query and `whole_body_images/` the gallery, with a folder per person or flat; names
 begin `<person>_`. The cameras are not known, so nothing is junk. As a source the set is used whole, with `all`.
 """
 

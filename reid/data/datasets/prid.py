@@ -1,4 +1,4 @@
-"""PRID 2011, single shot: one picture a person from each of two cameras above a street.
+"""PRID 2011, single shot: one picture per person from each of two cameras above a street.
 
 Counts: cam_a 385 pictures, cam_b 749; both saw the people 1 to 200.
 Splits: ten draws of 100 of those 200, `reid/data/splits/prid.json`: 100 pictures of cam_a are searched for among 649 of

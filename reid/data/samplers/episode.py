@@ -54,7 +54,7 @@ class Episode(Sampler):
         self.kept = np.flatnonzero(~single) if singles == "skip" else np.arange(len(classes))
         for domain in np.setdiff1d(domains, domains[self.kept]):
             raise ValueError(
-                f"sampler episode: found one picture an identity in all of domain {domain}; expected two or more of some: "
+                f"sampler episode: found one picture per identity in all of domain {domain}; expected two or more of some: "
                 "set SINGLES augment, or leave that source out"
             )
         if single.any():

@@ -37,5 +37,5 @@ def draw(tree: Tree, folder: Path, pids: Iterable[int]) -> None:
 
 
 if __name__ == "__main__":
-    cv2.setNumThreads(1)  # a process a core: threads on top of them only get in each other's way
+    cv2.setNumThreads(1)  # a process per core: threads on top of them only get in each other's way
     draw(Tree(**json.loads(sys.argv[1])), Path(sys.argv[2]), json.load(sys.stdin))

@@ -1,4 +1,4 @@
-"""Backbones: one file a family, and the folder is their registry; every other name is asked of timm (`_timm.py`).
+"""Backbones: one file per family, and the folder is their registry; every other name is asked of timm (`_timm.py`).
 
 Pictures in, a feature map or tokens out. A file makes one class public, a `Backbone`.
 """

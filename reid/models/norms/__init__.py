@@ -1,4 +1,4 @@
-"""Normalisation layers of a backbone: what is put in their place (one file a conversion), and what methods do to them.
+"""Normalisation layers of a backbone: what is put in their place (one file per conversion), and what methods do to them.
 
 The config's NAME is the file's name, the constructor's signature its options.
 """

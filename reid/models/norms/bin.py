@@ -1,4 +1,4 @@
-"""BIN: every BatchNorm mixed with an InstanceNorm, by a gate a channel."""
+"""BIN: every BatchNorm mixed with an InstanceNorm, by a gate per channel."""
 
 from __future__ import annotations
 
