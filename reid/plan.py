@@ -12,7 +12,7 @@ from torch import Tensor
 class Plan:
     """N training samples of C classes. Everything is on the CPU and may be absent; checkpoints carry it.
 
-    parts: (N,) int64 from 0, the part of a division that each sample belongs to.
+    parts: (N,) int64 from 0, the part of a division that each sample belongs to; -1 for one that is not to be dealt.
     distances: (C, C) float32, between each two classes; smaller is nearer.
     neighbours: (C, k) int64, of each class the k nearest others, the nearest first; where C is large k is less than C - 1.
     Raises ValueError for another shape, dtype or device.

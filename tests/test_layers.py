@@ -21,7 +21,15 @@ LAYERS = [
     ],
     ["reid.methods.*", "reid.evaluation", "reid.vectors"],
     ["reid.data", "reid.models", "reid.losses", "reid.memory", "reid.methods", "reid.processes", "reid.run_folder"],
-    ["reid.data.records", "reid.pairs", "reid.similarity", "reid.plan", "reid.evaluation.metrics", "reid.runtime"],
+    [
+        "reid.data.records",
+        "reid.pairs",
+        "reid.similarity",
+        "reid.plan",
+        "reid.clusters",
+        "reid.evaluation.metrics",
+        "reid.runtime",
+    ],
     ["reid.errors", "reid.whole", "reid.schema", "reid.version1", "reid.digest", "reid"],
     ["reid.escape"],
 ]

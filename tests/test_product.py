@@ -30,14 +30,20 @@ MEMORIES = {
     "momentum": ["MEMORY.SIZE", "24", "MEMORY.MOMENTUM", "0.9"],
 }
 AMP = ("off", "bf16")
+# Methods whose learners take pair losses only: some of them, each with a memory and without.
+LEARNERS = {"divide_and_conquer": ("[margin]", "[triplet]", "[multi_similarity]")}
+LEARNERS_SIZE = {"divide_and_conquer": ["METHOD.NUM_LEARNERS", "2", "METHOD.REDO", "1", "MODEL.DIM", "16"]}
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs" / "losses").rglob("*.yaml"))
 
 
 def for_method(name):
-    """The losses it takes, if any, and the sampler it needs."""
+    """The sampler it needs, with the losses it takes, if any: a class loss, or of learners pair losses and a memory."""
     method = registry.find("methods", name)
-    losses = "[softmax]" if "losses" in inspect.signature(method).parameters else "[]"
-    return ["METHOD", f"{{NAME: {name}}}", "LOSSES", losses, "SAMPLER", f"{{NAME: {method.sampler or 'identity'}}}"]
+    base = ["METHOD", f"{{NAME: {name}}}", "SAMPLER", f"{{NAME: {method.sampler or 'identity'}}}"]
+    if name in LEARNERS:
+        kinds = [["LOSSES", losses, *MEMORIES[memory]] for losses in LEARNERS[name] for memory in ("none", "joint")]
+        return [base + LEARNERS_SIZE[name] + kind for kind in kinds]
+    return [[*base, "LOSSES", "[softmax]" if "losses" in inspect.signature(method).parameters else "[]"]]
 
 
 CASES = [
@@ -50,8 +56,14 @@ CASES = [
 CASES += [
     pytest.param(None, ["SAMPLER", f"{{NAME: {name}}}", "LOSSES", "[softmax]"], "off", id=name)
     for name in registry.names("data/samplers")
+    if registry.find("data/samplers", name).needs
+    <= registry.find("methods", "baseline").gives  # others: by their method
 ]
-CASES += [pytest.param(None, for_method(name), "off", id=name) for name in registry.names("methods")]
+CASES += [
+    pytest.param(None, overrides, "off", id=f"{name}{number or ''}")
+    for name in registry.names("methods")
+    for number, overrides in enumerate(for_method(name))
+]
 CASES += [pytest.param(path, [], "off", id=f"configs-{path.stem}") for path in RECIPES]
 
 

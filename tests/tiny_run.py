@@ -1,6 +1,11 @@
 """The config of a short run on the tiny world: what the tests of whole runs start from."""
 
-from reid import config
+import contextlib
+
+import torch
+
+from reid import checkpoint, config, optim
+from reid.builder import runs
 
 WORLD = {
     "DATASETS.SOURCES": "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]",
@@ -20,3 +25,36 @@ def build(root, folder, overrides):
     """`overrides` ({KEY: value}) on top of WORLD, over the data in `root`, into the run folder `folder`."""
     where = {"DATASETS.ROOT": str(root), "OUTPUT_DIR": str(folder)}
     return config.load(None, [word for pair in {**WORLD, **where, **overrides}.items() for word in pair])
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours catches it."""
+
+
+def dealt(patch, kind, cfg, stop=None, **options):
+    """Step, indices and parts of every batch of a run by the method class `kind`, killed before its batch number `stop`."""
+    batches, forward, set_lr = [], kind.phases, optim.set_lr
+
+    def phases(self, batch):
+        batches.append((batch.step, batch.indices.tolist(), batch.part.tolist()))
+        return forward(self, batch)
+
+    def kill(*args):
+        if len(batches) == stop:
+            raise Killed
+        return set_lr(*args)
+
+    with patch.context() as patched, contextlib.suppress(Killed):
+        patched.setattr(kind, "phases", phases)
+        patched.setattr(optim, "set_lr", kill)
+        runs.train(cfg, **options)
+    return batches
+
+
+def assert_equal_runs(one, other):
+    """The run folders `one` and `other` hold equal states, plans, metrics and results."""
+    first, second = (checkpoint.load(folder / "model_last.pth") for folder in (one, other))
+    assert all(torch.equal(v, second["model"][k]) for k, v in first["model"].items() if isinstance(v, torch.Tensor))
+    assert torch.equal(first["plan"]["parts"], second["plan"]["parts"])
+    for name in ("metrics.jsonl", "results.jsonl"):
+        assert (one / name).read_text() == (other / name).read_text()

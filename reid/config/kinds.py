@@ -45,6 +45,14 @@ RANGES = {
     # backbones
     "WIDTH": "(0, 10]",
     # methods
+    "EVERY": "[1, 1e6]",
+    "FULL_FROM": "[0, 1e6]",
+    "ITERATIONS": "[1, 1e4]",
+    "JOINT_FROM": "[0, 1e6]",
+    "MASK_DIVERSITY": "[0, 1e6]",
+    "MASK_LR_FACTOR": "[0, 1e6]",
+    "NUM_LEARNERS": "[1, 1e4]",
+    "REDO": "[1, 1000]",
     "MATCHING": "[0, 1e6]",
     "BANK": "[0, 1e6]",
     "TRIPLET": "[0, 1e6]",

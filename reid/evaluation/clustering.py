@@ -1,13 +1,13 @@
-"""Do embeddings fall into their classes by themselves? k-means by faiss, compared with the classes by NMI and AMI."""
+"""Do embeddings fall into their classes by themselves? k-means, compared with the classes by NMI and AMI."""
 
 from __future__ import annotations
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, xlogy
 from torch import Tensor
 
+from reid.clusters import k_means
 from reid.evaluation import checks
 from reid.evaluation.rank import Embeddings
 
@@ -26,16 +26,6 @@ def agreement(
     labels = np.unique(checks.integers(classes, len(rows), "classes"), return_inverse=True)[1]
     clusters = k_means(rows, int(labels.max()) + 1, iterations=iterations, seed=seed)
     return {"NMI": nmi(labels, clusters), "AMI": ami(labels, clusters)}
-
-
-def k_means(rows: Tensor, num: int, *, iterations: int, seed: int) -> NDArray[np.int64]:
-    """(N,) the cluster, 0..num - 1, of each row; by faiss, on all rows."""
-    points = np.ascontiguousarray(rows.float().cpu().numpy())
-    # faiss would otherwise warn below 39 points a cluster, and leave points out above 256.
-    settings = {"min_points_per_centroid": 1, "max_points_per_centroid": len(points)}
-    kmeans = faiss.Kmeans(points.shape[1], num, niter=iterations, seed=seed, **settings)
-    kmeans.train(points)
-    return kmeans.index.search(points, 1)[1][:, 0]
 
 
 def nmi(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:

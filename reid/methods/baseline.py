@@ -35,7 +35,7 @@ class Baseline(Method):
     """
 
     gives = frozenset({"distances", "neighbours"})
-    only_training = ("queues.", "key_encoder.")
+    only_training: tuple[str, ...] = ("queues.", "key_encoder.")
     encoder: Encoder
 
     def __init__(
@@ -155,11 +155,9 @@ class Baseline(Method):
 
     def _pairs(self, term: Term, loss: PairLoss, embeddings: Tensor, batch: Batch) -> dict[str, tuple[float, Pairs]]:
         """What a pair loss is taken over: weight and pairs, by the name of the loss that comes of them."""
-        rows = Rows(embeddings, batch.classes, batch.domains, batch.indices)
-        if loss.normalize:
-            rows = rows.normalized()
+        rows = self._compared(Rows(embeddings, batch.classes, batch.domains, batch.indices), loss, batch)
         limited = self.negatives_within_domain
-        memory = self._remembered(term.feature, loss.normalize, batch.step)
+        memory = self._remembered(term.feature, loss, batch)
         if self.memory is None or memory is None or self.memory.mode == "joint":
             return {term.name: (term.weight, Pairs.within(rows, memory, negatives_within_domain=limited))}
         against = Pairs.between(rows, memory, negatives_within_domain=limited)
@@ -168,11 +166,15 @@ class Baseline(Method):
             f"{term.name}_memory": (term.weight * self.memory.weight, against),
         }
 
-    def _remembered(self, feature: str, normalize: bool, step: int) -> Rows | None:
-        """The queue's rows, or None while there is nothing to compare with."""
-        if self.memory is None or step < self.memory.start_step or not len(self.queues[feature]):
+    def _remembered(self, feature: str, loss: PairLoss, batch: Batch) -> Rows | None:
+        """The queue's rows as the loss takes them, or None while there is nothing to compare with."""
+        if self.memory is None or batch.step < self.memory.start_step or not len(self.queues[feature]):
             return None
-        return self.queues[feature].rows(normalize=normalize)
+        return self._compared(self.queues[feature].rows(normalize=loss.normalize), loss, batch)
+
+    def _compared(self, rows: Rows, loss: PairLoss, batch: Batch) -> Rows:
+        """Rows of the batch or of the queue as the loss compares them."""
+        return rows.normalized() if loss.normalize else rows
 
     def _kept(self, features: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """What the queues should keep of this batch: nothing before START_STEP."""
