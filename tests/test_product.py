@@ -31,8 +31,14 @@ MEMORIES = {
 }
 AMP = ("off", "bf16")
 # Methods whose learners take pair losses only: some of them, each with a memory and without.
-LEARNERS = {"divide_and_conquer": ("[margin]", "[triplet]", "[multi_similarity]")}
-LEARNERS_SIZE = {"divide_and_conquer": ["METHOD.NUM_LEARNERS", "2", "METHOD.REDO", "1", "MODEL.DIM", "16"]}
+LEARNERS = {
+    "bier": ("[binomial]", "[contrastive]", "[binomial, contrastive]"),
+    "divide_and_conquer": ("[margin]", "[triplet]", "[multi_similarity]"),
+}
+LEARNERS_SIZE = {
+    "bier": ["METHOD.SLICES", "[4, 12]", "MODEL.DIM", "16"],
+    "divide_and_conquer": ["METHOD.NUM_LEARNERS", "2", "METHOD.REDO", "1", "MODEL.DIM", "16"],
+}
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs" / "losses").rglob("*.yaml"))
 
 

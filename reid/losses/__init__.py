@@ -38,11 +38,14 @@ class PairLoss(Loss):
     """A function of pairs: `forward(pairs) -> scalar`.
 
     normalize: True asks for unit vectors where the score is their inner product; False takes rows of any length.
+    sums_pairs: True where it is a sum of functions of one pair's score each, whose slopes have a limit; only numbers of pairs
+    may divide it. Such a loss can be boosted, pair by pair.
     Anchors that lack what the loss needs (a positive, a negative) are left out of its mean; a batch without any such
     anchor gives 0 with gradient 0.
     """
 
     normalize = True
+    sums_pairs = False
 
     def __call__(self, pairs: Pairs | Tensor, labels: Tensor | None = None) -> Tensor:
         """Of pairs, or of embeddings (B, D) and labels (B,) int64: all pairs within them, normalised if the loss asks for it.

@@ -21,6 +21,8 @@ class BinomialDeviance(PairLoss):
              each image with itself among the positives that it divides by.
     """
 
+    sums_pairs = True
+
     def __init__(self, alpha: float = 2.0, beta: float = 0.5, negative_cost: float = 25.0):
         super().__init__()
         self.alpha, self.beta, self.negative_cost = alpha, beta, negative_cost

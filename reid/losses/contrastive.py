@@ -38,6 +38,7 @@ class Contrastive(PairLoss):
             raise ValueError(f"FORM: no {form}; there are {', '.join(FORMS)}")
         self.form, self.margin = form, margin
         self.normalize = form != "hadsell"
+        self.sums_pairs = form == "xbm"
 
     def usable(self, pairs: Pairs) -> Tensor:
         return pairs.paired

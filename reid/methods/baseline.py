@@ -84,7 +84,8 @@ class Baseline(Method):
         for term in self.terms:
             if isinstance(term.loss, PairLoss):
                 found = self._pairs(term, term.loss, features[term.feature], batch)
-                losses |= {name: weight * term.loss(pairs) for name, (weight, pairs) in found.items()}
+                for name, (weight, pairs) in found.items():
+                    losses |= {own: weight * value for own, value in self._of_pairs(name, term.loss, pairs).items()}
                 usable = torch.stack([term.loss.usable(pairs).any() for _, pairs in found.values()]).any()
                 counts[f"unusable_{term.name}"] = ~usable
             else:
@@ -165,6 +166,10 @@ class Baseline(Method):
             term.name: (term.weight, Pairs.within(rows, negatives_within_domain=limited)),
             f"{term.name}_memory": (term.weight * self.memory.weight, against),
         }
+
+    def _of_pairs(self, name: str, loss: PairLoss, pairs: Pairs) -> dict[str, Tensor]:
+        """The loss of pairs, by what the log calls it."""
+        return {name: loss(pairs)}
 
     def _remembered(self, feature: str, loss: PairLoss, batch: Batch) -> Rows | None:
         """The queue's rows as the loss takes them, or None while there is nothing to compare with."""

@@ -19,6 +19,7 @@ from reid.losses.margin import Margin
 from reid.memory import CrossBatch
 from reid.methods import Phase
 from reid.methods._divide import Labels, by_lot, divide, halve, rematch, usable_classes, without_lone
+from reid.methods._learners import after_pooling, split_encoder
 from reid.methods.baseline import Baseline
 from reid.models.encoder import Encoder
 from reid.pairs import Rows
@@ -107,7 +108,7 @@ class DivideAndConquer(Baseline):
         if wrong := [term.name for term in losses if not isinstance(term.loss, PairLoss)]:
             raise ValueError(f"LOSSES: found {', '.join(wrong)}; expected losses of pairs, such as margin or triplet")
         super().__init__(encoder, list(losses) or [Term("margin", _margin(num_classes))], memory, classes=classes)
-        if freeze and not list(_after_pooling(encoder)):
+        if freeze and not after_pooling(encoder):
             raise ValueError("FREEZE is True and nothing follows pooling; expected MODEL.DIM above 0, or FREEZE False")
         self.num_learners, self.learners, self.every = num_learners, learners, every
         self.full_from, self.joint_from = full_from or math.inf, joint_from or math.inf
@@ -163,11 +164,7 @@ class DivideAndConquer(Baseline):
         return self._learner(self.encoder(images)["after"], None)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        groups = super().param_groups()
-        after = [p for p in _after_pooling(self.encoder) if p.requires_grad]
-        known = {id(p) for p in after}
-        groups[0]["params"] = [p for p in groups[0]["params"] if id(p) not in known]
-        groups.insert(1, {"name": "embedding", "params": after})
+        groups = split_encoder(super().param_groups(), self.encoder)
         groups.append({"name": "masks", "params": list(self.masks), "lr_factor": self.mask_lr_factor})
         return [group for group in groups if group["params"]]
 
@@ -246,8 +243,3 @@ def _margin(num_classes: int) -> Margin:
     loss = Margin(num_classes)
     loss.beta.requires_grad_(False)
     return loss
-
-
-def _after_pooling(encoder: Encoder) -> Iterator[nn.Parameter]:
-    yield from encoder.reduce.parameters()
-    yield from encoder.neck.parameters()
