@@ -85,7 +85,9 @@ def lost_worker(error: BaseException) -> str:
     text = text.replace("DataLoader worker", "a process that loads pictures")
     if "Bus error" in text:
         return f"{text}: /dev/shm is full; lower DATALOADER.WORKERS (0 needs none of it), DATALOADER.BATCH_SIZE or TEST.BATCH_SIZE"
-    return f"{text}, as systems do where memory runs out; lower DATALOADER.WORKERS, DATALOADER.BATCH_SIZE or TEST.BATCH_SIZE"
+    if "Killed" in text:
+        text += ", as systems do where memory runs out"
+    return f"{text}; lower DATALOADER.WORKERS, DATALOADER.BATCH_SIZE or TEST.BATCH_SIZE"
 
 
 @contextlib.contextmanager

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import os
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from yacs.config import CfgNode
 
 from reid import config, runtime, trainer
 from reid.builder import objects
-from reid.data import records
-from reid.data.records import Dataset
+from reid.data import loader, records
+from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol
 from reid.methods import Method
 from reid.models.norms import hold_statistics
@@ -37,15 +41,38 @@ def check_lists(cfg: CfgNode) -> None:
 
 def check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
     """Refuses unreadable files now rather than in epoch 40."""
-    samples = [sample for dataset in source_sets for sample in dataset.train]
-    for dataset in (*source_sets, *targets):
-        for trial in dataset.trials:
-            samples += [*trial.query, *(trial.gallery or ())]
+    samples = [*(sample for dataset in source_sets for sample in dataset.train), *_searched([*source_sets, *targets])]
     problems = records.broken({sample.path: sample for sample in samples}.values())
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ValueError(
             f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists"
+        )
+
+
+def _searched(datasets: Sequence[Dataset]) -> list[Sample]:
+    """The pictures of all searches."""
+    trials = [trial for dataset in datasets for trial in dataset.trials]
+    return [sample for trial in trials for sample in (*trial.query, *(trial.gallery or ()))]
+
+
+def check_shared_memory(cfg: CfgNode, source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
+    """Raises ValueError where the batches that workers keep ready for the training process could fill /dev/shm."""
+    workers, shared = cfg.DATALOADER.WORKERS, Path(loader.SHARED)
+    if not workers or not shared.is_dir():
+        return
+    batches = loader.WAITING * workers + 1  # one of them with the trainer
+    rows = cfg.DATALOADER.BATCH_SIZE // runtime.world() * (1 + len(cfg.INPUT.VIEWS))
+    training = batches * rows if source_sets else 0
+    scoring = min(batches * cfg.TEST.BATCH_SIZE, len(_searched(targets)))
+    pictures = training + scoring if cfg.DRIFT.EVERY else max(training, scoring)  # drift is measured while others wait
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", runtime.world()))  # on this machine
+    needed = processes * pictures * 3 * math.prod(cfg.INPUT.SIZE)
+    free = shutil.disk_usage(shared).free
+    if needed > free:
+        raise ValueError(
+            f"{shared} has {free:,} bytes free, and loading by DATALOADER.WORKERS {workers} may need {needed:,}; "
+            f"make it larger (docker run --shm-size), or {loader.LESS_SHARED}"
         )
 
 

@@ -126,6 +126,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
             "processes": runtime.world(),
         },
     )
+    refusals.check_shared_memory(cfg, data.sources, [*data.validation, *data.targets])
     refusals.check_batch(cfg, method)
     refusals.check_pictures([*data.sources, *data.validation], data.targets)
     return data, trainer, scorer
@@ -197,6 +198,7 @@ def score(
             )
         keep = cfg.TEST.CACHE is not False
         scorer = Scorer(cfg, method, targets, [], run, rules, notes, device, trained_by, keep=keep)
+        refusals.check_shared_memory(cfg, [], targets)
         refusals.check_pictures([], targets)
         run.open(config.dump(cfg))
         method.to(device)

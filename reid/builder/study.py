@@ -88,26 +88,39 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
 def run(jobs: Iterable[Job], *, side_by_side: int = 2) -> list[str]:
     """Runs what is not finished, `side_by_side` at a time on an equal share of the cores; trained rows before scored ones.
 
-    Returns the failures, one line each; the others go on.
+    Returns the failures, one line each; the others go on. Where this process is told to end, it tells the runs, which save.
     """
     failures: list[str] = []
     waiting = [job for job in jobs if not job.finished]
     threads = str(max(1, files.num_cores() // side_by_side))
+    running: list[subprocess.Popen] = []
     with tqdm(total=len(waiting), unit=" runs") as bar, ThreadPoolExecutor(side_by_side) as pool:
-        for trains in (True, False):
-            for failure in pool.map(lambda job: _run(job, threads), [job for job in waiting if job.trains == trains]):
-                failures += failure
-                bar.update()
+        try:
+            for trains in (True, False):
+                some = [job for job in waiting if job.trains == trains]
+                for failure in pool.map(lambda job: _run(job, threads, running), some):
+                    failures += failure
+                    bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                process.terminate()
+            raise
     return failures
 
 
-def _run(job: Job, threads: str) -> list[str]:
+def _run(job: Job, threads: str, running: list[subprocess.Popen]) -> list[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [sys.executable, "-c", REID, *job.words]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if ended.returncode == 0 and job.finished:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        running.append(process)
+        told = process.communicate()[1]
+        running.remove(process)
+    if process.returncode == 0 and job.finished:
         return []
-    said = ended.stderr.strip().splitlines() or [f"ended with {ended.returncode}"]
+    said = told.strip().splitlines() or [f"ended with {process.returncode}"]
     return [f"{job.row}, seed {job.seed}: {said[-1]}"]
 
 

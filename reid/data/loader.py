@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -11,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from reid.data import records
 from reid.data.pictures import decode
@@ -21,6 +23,9 @@ from reid.data.sources import TrainSet
 from reid.plan import Plan
 
 IMAGES = "images"
+SHARED = "/dev/shm"  # where batches go from the workers to the training process
+LESS_SHARED = "lower DATALOADER.WORKERS (0 needs none of it), DATALOADER.BATCH_SIZE, TEST.BATCH_SIZE or INPUT.SIZE"
+WAITING = 2  # batches that each worker has ready or in hand
 Transform = Callable[..., np.ndarray]  # (H, W, 3) uint8 RGB, and a generator where it draws -> (h, w, 3) uint8
 
 
@@ -224,7 +229,11 @@ class _Pictures(Dataset):
             for name, transform in self.transforms.items():
                 picture = transform(image, *self._generators(name, request.epoch, position))
                 if row == 0:
-                    made[name] = torch.empty(len(request.indices), *picture.shape, dtype=torch.uint8)
+                    empty = torch.empty(len(request.indices), *picture.shape, dtype=torch.uint8)
+                    try:
+                        made[name] = empty if get_worker_info() is None else empty.share_memory_()
+                    except RuntimeError as error:  # met only when the batch is sent, it would never arrive
+                        return f"a batch of {empty.nbytes:,} bytes has no room in {SHARED} ({error}); {LESS_SHARED}"
                 made[name].numpy()[row] = picture
         return {name: images.permute(0, 3, 1, 2) for name, images in made.items()}  # channels_last in memory
 
@@ -244,6 +253,7 @@ def _batches(pictures: _Pictures, requests: list[_Request], workers: int, *, per
         num_workers=workers,
         persistent_workers=persistent and workers > 0,
         worker_init_fn=_start_worker,
+        prefetch_factor=WAITING if workers else None,
         # Else each epoch would draw from torch's global generator, and a resumed run would not equal an unbroken one.
         generator=torch.Generator(),
     )
@@ -251,7 +261,25 @@ def _batches(pictures: _Pictures, requests: list[_Request], workers: int, *, per
 
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)  # one thread a worker: the workers are the parallelism
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer, once
+    # What is sent to the whole group (Ctrl-C, timeout, systemd, schedulers) is the main process's to answer, once: its step
+    # needs the batch in hand. Only when it asks for it itself does a worker end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
+        ends = [signal.SIGTERM, signal.SIGHUP]
+        for number in ends:
+            signal.signal(number, _pass)  # in threads that were there before, where workers are not forked
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        threading.Thread(target=_end_when_asked, args=(os.getppid(), ends), daemon=True).start()
+
+
+def _pass(signum: int, frame: object) -> None:
+    pass
+
+
+def _end_when_asked(parent: int, ends: list[signal.Signals]) -> None:
+    while signal.sigwaitinfo(ends).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _pictures_or_raise(found: dict[str, Tensor] | str) -> dict[str, Tensor]:

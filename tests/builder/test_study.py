@@ -1,11 +1,9 @@
 """A study runs what is missing and nothing twice, and says what is wrong before anything runs."""
 
-import subprocess
-from types import SimpleNamespace
-
 import pytest
 import yaml
 
+from reid import errors
 from reid.builder import recipes, study
 from reid.evaluation import tables
 
@@ -62,24 +60,33 @@ def test_only_what_is_missing_runs_and_scoring_comes_last(written, monkeypatch):
         (job.folder / name).write_text("{}\n")  # the latter of scorings on the way
     ran = []
 
-    def fake(command, **_):
-        job = next(job for job in jobs if tuple(command[3:]) == job.words)
+    def fake(job, *_):
         job.folder.mkdir(parents=True, exist_ok=True)
         for name in (job.done, "results.jsonl"):
             (job.folder / name).write_text("{}\n")
         ran.append((job.row, job.seed))
-        return SimpleNamespace(returncode=0, stderr="")
+        return []
 
-    monkeypatch.setattr(subprocess, "run", fake)
+    monkeypatch.setattr(study, "_run", fake)
     assert study.run(jobs, side_by_side=1) == []
     assert ran == [("plain", 0), ("with triplet", 0), ("with triplet", 1), ("mirrored", 0), ("mirrored", 1)]
 
 
 def test_a_failure_is_named_and_the_others_go_on(written, monkeypatch):
     jobs = study.load(written())
-    ended = SimpleNamespace(returncode=2, stderr="a warning\nerror: no room\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    monkeypatch.setattr(study, "REID", "import sys; print('a warning', file=sys.stderr); sys.exit('error: no room')")
     assert study.run(jobs) == [f"{name}, seed 0: error: no room" for name in ("plain", "with triplet", "mirrored")]
+
+
+def test_told_to_end_it_tells_its_runs_and_begins_no_more(written, monkeypatch):
+    code = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
+    monkeypatch.setattr(study, "REID", code)
+    begun = []
+    real = study._run
+    monkeypatch.setattr(study, "_run", lambda job, *args: begun.append(job.row) or real(job, *args))
+    with pytest.raises(errors.InterruptedRun), errors.signals:
+        study.run(study.load(written()), side_by_side=1)
+    assert begun == ["plain"]
 
 
 @pytest.mark.parametrize(

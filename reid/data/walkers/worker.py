@@ -6,6 +6,7 @@ It prints one line for each identity it has drawn. `trees.ensure` starts as many
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,5 +38,6 @@ def draw(tree: Tree, folder: Path, pids: Iterable[int]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is said once, by who started this
     cv2.setNumThreads(1)  # a process per core: threads on top of them only get in each other's way
     draw(Tree(**json.loads(sys.argv[1])), Path(sys.argv[2]), json.load(sys.stdin))
