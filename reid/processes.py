@@ -18,6 +18,7 @@ from reid import runtime
 from reid.errors import MENDABLE, AnotherStopped, InterruptedRun, lost_worker
 
 PATIENCE = timedelta(seconds=30)  # how long one that stops waits for the others to hear of it
+GONE = "another process ended without a word, as one that is killed for memory does; start all again with --resume"
 T = TypeVar("T")
 _words: Any = None  # the group that `agree` goes by, so that its numbers never meet another exchange
 
@@ -40,6 +41,8 @@ def together() -> Iterator[None]:
     except AnotherStopped:
         raise
     except (Exception, InterruptedRun) as error:
+        if isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "NCCL")):
+            raise AnotherStopped(GONE) from error
         plain = isinstance(error, (*MENDABLE, InterruptedRun))
         _tell(str(error) if plain else lost_worker(error) or f"{type(error).__name__}: {error}")
         raise

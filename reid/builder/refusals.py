@@ -88,7 +88,7 @@ def check_batch(cfg: CfgNode, method: Method) -> None:
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"found {rows} picture(s) a process and step (DATALOADER.BATCH_SIZE {cfg.DATALOADER.BATCH_SIZE}) of INPUT.SIZE "
+            f"found {rows} picture(s) per process and step (DATALOADER.BATCH_SIZE {cfg.DATALOADER.BATCH_SIZE}) of INPUT.SIZE "
             f"{list(cfg.INPUT.SIZE)}, which the encoder cannot take: {reason}; expected more or larger ones"
         ) from error
     finally:

@@ -59,8 +59,11 @@ def read_image(path):
     return real_read(path)
 
 def set_lr(*args):
-    if next(count) == 6:
+    step = next(count)
+    if fault == "signal" and step == 6:
         os.kill(os.getpid(), signal.SIGTERM)
+    if fault == "kill" and step == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
     return real_set_lr(*args)
 
 def full(*args):
@@ -71,7 +74,7 @@ if fault == "nan" and rank == 1:
     real_phases, Baseline.phases = Baseline.phases, nan
 if fault == "picture" and rank == 1:
     loader.read_image = read_image
-if fault == "signal" and rank == 1:
+if fault in ("signal", "kill") and rank == 1:
     optim.set_lr = set_lr
 if fault == "disk":
     trainer.State.save_last = lambda self, save=trainer.State.save_last: setattr(os, "fsync", full) or save(self)
@@ -208,6 +211,20 @@ def test_a_signal_to_one_saves_and_ends_both_and_they_go_on_together(prepare, tm
     assert [row["notes"] for row in runs.train(moved, anyway=True)] == [[note]] * 3
     again = runs.score(None, tmp_path / "moved" / "model_final.pth")
     assert [(row["notes"], row["processes"]) for row in again] == [([note], 1)] * 3
+
+
+def test_one_that_is_killed_ends_the_other_in_one_line_and_they_go_on_together(prepare, tmp_path):
+    assert [status for status, *_ in two(prepare("whole", METHODS["key encoder"]))] == [0, 0]
+    config = prepare("broken", METHODS["key encoder"])
+    (status, _, told), (killed, _, _) = two(config, "kill")
+    assert (status, killed) == (2, -9)
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith("error: another process ended without a word")
+    assert [status for status, *_ in two(config, "resume")] == [0, 0]
+    one, other = (checkpoint.load(tmp_path / name / "model_last.pth")["model"] for name in ("whole", "broken"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items() if isinstance(value, torch.Tensor))
+    for name in ("metrics.jsonl", "results.jsonl"):
+        assert (tmp_path / "whole" / name).read_text() == (tmp_path / "broken" / name).read_text()
 
 
 def test_scores_are_those_of_one_process(prepare, tmp_path):

@@ -75,7 +75,7 @@ def test_one_picture_for_each_process(tiny_world, tmp_path, monkeypatch):
     refusals.check_batch(cfg, method)
     assert all(torch.equal(value, kept[name]) for name, value in method.state_dict().items())
     monkeypatch.setattr(refusals.runtime, "world", lambda: 2)
-    with pytest.raises(ValueError, match=r"1 picture\(s\) a process and step .*Expected more than 1 value"):
+    with pytest.raises(ValueError, match=r"1 picture\(s\) per process and step .*Expected more than 1 value"):
         refusals.check_batch(cfg, method)
 
 

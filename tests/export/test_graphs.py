@@ -183,15 +183,20 @@ def test_graph_that_is_not_torchs_is_refused_and_what_was_there_is_kept(
     assert not (copied.parent / "new").exists()
 
 
-def test_without_a_target_on_disk_drawn_pictures_are_used_and_named(made, writes, tmp_path):
+def test_without_a_target_on_disk_drawn_pictures_are_used_and_the_card_tells_what_was_scored_and_by_whom(
+    made, writes, tmp_path
+):
     shutil.copy(made("plain") / "model_final.pth", tmp_path)
     content = checkpoint.load(tmp_path / "model_final.pth")
     cfg = config.parse(content["config"], ["DATASETS.ROOT", str(tmp_path / "nothing")])
-    checkpoint.save(tmp_path / "model_final.pth", {**content, "config": config.dump(cfg)})
+    checkpoint.save(tmp_path / "model_final.pth", {**content, "config": config.dump(cfg), "processes": 2})
     card = exports.export(tmp_path / "model_final.pth", tmp_path / "export")
     assert card["check"]["pictures"] == "8 drawn patches of colour (no target on disk)"
     assert card["training"]["results"] == []
-    assert "Not scored" in (tmp_path / "export" / "card.md").read_text()
+    assert card["training"]["processes"] == 2
+    text = (tmp_path / "export" / "card.md").read_text()
+    assert "Not scored" in text
+    assert "steps on 2 processes, " in text
 
 
 @pytest.mark.parametrize(
