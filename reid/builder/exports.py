@@ -15,10 +15,10 @@ from yacs.config import CfgNode
 
 from reid import checkpoint, config, runtime
 from reid.builder import objects, plugins, registry
-from reid.data.loader import image_batches
+from reid.data.loader import read_image
 from reid.evaluation import protocol
 from reid.export import card as cards
-from reid.export import folder
+from reid.export import folder, trackers
 from reid.export.graphs import OPSET
 from reid.export.model import Encode, Identity, Model
 from reid.methods import Method
@@ -40,12 +40,16 @@ def export(
     runtime.start_log(None)
     folder.check_request(Path(output), formats, input_kind, opset)
     cfg, method, content = _restore(weights, {"TEST.EMA": True} if average else {})
-    pictures, origin = _pictures(cfg)
+    raw, origin = _pictures(cfg)
+    transform = objects.test_transform(cfg)
+    pictures = torch.from_numpy(np.stack([transform(picture) for picture in raw])).permute(0, 3, 1, 2)
+    bilinear = trackers.compare(_neck(method), transform, tuple(cfg.INPUT.SIZE), raw)
     about = {
         "interpolation": cfg.INPUT.INTERPOLATION,
         "crop": cfg.INPUT.TEST_CROP,
         "flip": cfg.TEST.FLIP,
         "pictures": origin,
+        "bilinear": bilinear,
         "training": _training(cfg, content, Path(weights)),
     }
     card = folder.write(
@@ -57,6 +61,16 @@ def export(
         pictures=pictures,
         about=about,
     )
+    said = f"cosine to the vectors of trackers, which resize bilinearly: {bilinear['mean']} in the mean, {bilinear['least']} at least"
+    if bilinear["least"] < trackers.ENOUGH:
+        runtime.log.warning(
+            "warning: %s; expected %s or more: train with INPUT.INTERPOLATION bilinear and TEST_CROP 1, or resize as the "
+            "card says",
+            said,
+            trackers.ENOUGH,
+        )
+    else:
+        runtime.log.info("%s", said)
     runtime.log.info("checked on %s; %s says how to use them", origin, Path(output) / cards.MARKDOWN_NAME)
     return card
 
@@ -91,6 +105,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
                 "flip": cfg.TEST.FLIP,
             },
             "terms": [_source(entry) for entry in cfg.DATASETS.SOURCES],
+            "calibration": [],
         }
 
     transform = objects.test_transform(cfg)
@@ -112,8 +127,8 @@ def _restore(path: str | Path, overrides: config.Overrides = ()) -> tuple[CfgNod
 # ---- what the graphs are checked on
 
 
-def _pictures(cfg: CfgNode) -> tuple[Tensor, str]:
-    """(8, 3, H, W) uint8 pictures of the first target found on disk, and what they are; drawn ones where none is."""
+def _pictures(cfg: CfgNode) -> tuple[list[np.ndarray], str]:
+    """8 pictures (H, W, 3) uint8 of the first target found on disk, and what they are; drawn ones where none is."""
     for entry in cfg.DATASETS.TARGETS:
         block = registry.entry(entry, "DATASETS.TARGETS")
         if block["NAME"] == "walkers" and not Path(cfg.DATASETS.WALKERS_ROOT).is_dir():
@@ -122,15 +137,25 @@ def _pictures(cfg: CfgNode) -> tuple[Tensor, str]:
             (dataset,) = objects.datasets(cfg, [block])
             samples = dataset.trials[0].query
             samples = [samples[i * len(samples) // folder.NUM_PICTURES] for i in range(folder.NUM_PICTURES)]
-            (images,) = image_batches(samples, objects.test_transform(cfg), batch_size=len(samples), workers=0)
+            images = [read_image(sample.path) for sample in samples]
         except (OSError, ValueError) as error:
             runtime.log.info("the check cannot use %s: %s", block["NAME"], error)
         else:
             return images, f"{len(samples)} pictures of {dataset.name}"
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (folder.NUM_PICTURES, 8, 4, 3), dtype=np.uint8)
-    drawn = np.stack([cv2.resize(colours, tuple(cfg.INPUT.SIZE[::-1])) for colours in coarse])
-    return torch.from_numpy(drawn).permute(0, 3, 1, 2), f"{len(drawn)} drawn patches of colour (no target on disk)"
+    drawn = [cv2.resize(colours, tuple(cfg.INPUT.SIZE[::-1])) for colours in coarse]
+    return drawn, f"{len(drawn)} drawn patches of colour (no target on disk)"
+
+
+def _neck(method: Method) -> Callable[[np.ndarray], np.ndarray]:
+    """The embedding behind the neck, before a method makes a side of it: its cosine tells how alike two pictures are."""
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return method.eval().encoder(torch.from_numpy(images))["after"].numpy()
+
+    return embed
 
 
 # ---- what the card says of the training

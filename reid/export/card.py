@@ -79,6 +79,11 @@ def markdown(card: Card) -> str:
     for pixels, where in ((inputs["normalise"], ""), (inputs["inside"], "applied inside: ")):
         if pixels:
             lines.append(f"- {where}mean {_row(pixels['mean'])}, std {_row(pixels['std'])}, of values in 0..1")
+    if bilinear := card.get("bilinear"):  # a card of before has none
+        lines.append(
+            f"- trackers that resize bilinearly instead get vectors at a cosine of {bilinear['mean']} in the mean, "
+            f"{bilinear['least']} at least, from these, on the check's pictures at odd sizes"
+        )
     length = "unit length, so the score is the cosine" if outputs["unit_length"] else "any length"
     lines.append(f"- output `{outputs['name']}`: float32 (batch, {outputs['dim']}), {length}")
     lines.append(f"- score of two pictures: the {outputs['score']} of their vectors{_sides(card['asymmetric'])}")
@@ -86,7 +91,8 @@ def markdown(card: Card) -> str:
         lines.append(
             "- the graph looks at each picture and its mirror image and averages their features, as scoring did"
         )
-    return "\n".join([*lines, "", *_files(card), "", *_results(card), "", *_training(training)]) + "\n"
+    parts = [lines, _files(card), _calibration(card), _results(card), _training(training)]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def _cropped(crop: float) -> str:
@@ -114,6 +120,21 @@ def _files(card: Card) -> list[str]:
 
 def _legacy(graph: Card) -> str:
     return " (legacy)" if graph["format"] == "torchscript" else ""
+
+
+def _calibration(card: Card) -> list[str]:
+    """What `reid calibrate` has measured; empty for a card without."""
+    rows = card.get("calibration", [])
+    if not rows:
+        return []
+    lines = ["| false match rate | score from | 95% interval | true match rate | measured on |", "|---" * 5 + "|"]
+    for row in rows:
+        tmr = "" if row["tmr"] is None else f"{100 * row['tmr']:.1f}%"
+        on = f"{escape.markdown(row['set'])}: {row['persons']:,} persons, {row['pairs']:,} pairs"
+        lines.append(
+            f"| {row['fmr']:g} | {row['threshold']:.4f} | {row['low']:.4f} to {row['high']:.4f} | {tmr} | {on} |"
+        )
+    return lines
 
 
 def _results(card: Card) -> list[str]:

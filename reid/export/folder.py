@@ -62,7 +62,7 @@ def write(
     """Writes `method`, which is left in evaluation mode, into the folder `output`; returns the card written beside it.
 
     pictures: (8, 3, H, W) uint8 RGB, what the graphs are checked on; H and W become the graphs' own.
-    about: what the card says of pictures (`interpolation`, `crop`, `flip`, `pictures`) and of `training`.
+    about: what the card says of pictures (`interpolation`, `crop`, `flip`, `pictures`, `bilinear`) and of `training`.
     Raises ValueError for what cannot be written, and for a graph whose vectors are not torch's: nothing of it is kept,
     and what `output` held before is still there.
     """
@@ -123,6 +123,7 @@ def _card(method: Method, input_kind: str, pictures: Tensor, vectors: np.ndarray
             "flip": about["flip"],
         },
         "asymmetric": method.asymmetric,
+        "bilinear": about["bilinear"],
         "graphs": [],
         "check": {"pictures": about["pictures"], "batches": list(BATCHES), "limit": LIMIT},
         "training": about["training"],

@@ -17,7 +17,7 @@ from reid.export import runners
 from reid.vectors import embed as embedding
 from reid.vectors import sources
 from reid.vectors.sources import Source
-from reid.vectors.store import Store
+from reid.vectors.store import Shard, Store
 
 if TYPE_CHECKING:  # an ONNX export is opened without torch
     from torch import nn
@@ -30,13 +30,15 @@ Picture = str | os.PathLike | np.ndarray  # a file, or (H, W, 3) uint8 RGB
 
 class Identity(TypedDict):
     """sha256: of the checkpoint, also where an export of it is open. path: where it was opened. preprocessing: what is
-    done to a picture. terms: name, title, terms, page and status of each set that it learned from."""
+    done to a picture. terms: name, title, terms, page and status of each set that it learned from. calibration: what
+    `reid calibrate` wrote into an export's card."""
 
     sha256: str
     about: str
     path: str
     preprocessing: dict[str, Any]
     terms: list[dict[str, str]]
+    calibration: list[Any]
 
 
 class Model:
@@ -134,6 +136,11 @@ class Model:
             store.write_refused()
         return store
 
+    def embed_source(self, source: Source, *, side: str = "query", batch_size: int = 64, workers: int = 2) -> Shard:
+        """Vectors and rows of a `reid.vectors.sources.Source`, in memory: queries for a store."""
+        encode = functools.partial(self._encode, encode=self.sides[side])
+        return embedding.in_memory(source, encode, self.transform, dim=self.dim, batch=batch_size, workers=workers)
+
     def similarity(self, a: Sequence[Picture] | np.ndarray, b: Sequence[Picture] | np.ndarray) -> np.ndarray:
         """(len(a), len(b)) float32, higher is more alike: `a` as queries, `b` as a gallery.
 
@@ -182,6 +189,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
             "path": str(path.absolute()),
             "preprocessing": {**preprocessing, "flip": card["output"]["flip"]},
             "terms": card["training"]["sources"],
+            "calibration": card.get("calibration", []),
         }
 
     return Model(sides, transform, dim=card["output"]["dim"], about=about, identity=identity)

@@ -28,7 +28,7 @@ def begin(
 ) -> Store:
     """The store in `folder`: made for `source`, or the one that was begun for it.
 
-    model: `sha256`, `about`, `path`, `preprocessing`, `terms`, see `reid.export.model.Model.identity`.
+    model: `sha256`, `about`, `path`, `preprocessing`, `terms`, `calibration`, see `reid.export.model.Model.identity`.
     Raises ValueError where the folder holds something else, or vectors of another model, list or size of shard.
     """
     if shard < 1 or batch < 1:
@@ -42,12 +42,14 @@ def begin(
         "preprocessing": model["preprocessing"],
         "dim": dim,
         "terms": model["terms"],
+        "calibration": model["calibration"],
         "shard": shard,
         "batch": batch,
         "inputs": [
             {
                 "root": str(source.root.absolute()),
                 "listing": source.listing(),
+                "first_frame": source.first_frame,
                 "pictures": len(source.rows),
                 "shards": -(-len(source.rows) // shard),
             }
@@ -113,6 +115,21 @@ def embed(
         prepared = _prepared(source, positions, transform, pool, ahead=4 * batch)
         for number, span in spans.items():
             store.write(number, _shard(islice(prepared, len(span)), encode, batch, store.header["dim"], bar))
+
+
+def in_memory(
+    source: Source,
+    encode: Callable[[np.ndarray], np.ndarray],
+    transform: Callable[[np.ndarray], np.ndarray],
+    *,
+    dim: int,
+    batch: int,
+    workers: int,
+) -> Shard:
+    """A whole source as one shard that is written nowhere: for queries."""
+    with tqdm(disable=True) as bar, ThreadPoolExecutor(max(workers, 1)) as pool:
+        prepared = _prepared(source, list(range(len(source.rows))), transform, pool, ahead=4 * batch)
+        return _shard(prepared, encode, batch, dim, bar)
 
 
 def _prepared(

@@ -32,11 +32,13 @@ class Source:
 
     root: what the rows' paths are relative to: a folder or an archive; of a video the folder it lies in.
     rows: one for each picture. load: from ascending positions to a function for each that reads that picture.
+    first_frame: of a video, the number that its rows give its first frame.
     """
 
     root: Path
     rows: list[Row]
     load: Callable[[Iterable[int]], Iterator[Load]]
+    first_frame: int = 1
 
     def listing(self) -> str:
         """sha256 of the rows, by which an input is known again."""
@@ -80,6 +82,26 @@ def find(path: str | Path, *, pattern: str | None = None, root: str | Path | Non
     if pattern and all(each == Row(each.path) for each in source.rows):
         raise ValueError(f"--pattern: {pattern!r} is found in no path, such as {source.rows[0].path}")
     return source
+
+
+def picture(path: str | Path) -> Source:
+    """One picture by itself. Raises FileNotFoundError where it is missing."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: found no such file, expected a picture")
+    return _files(path.parent, [Row(path.name)])
+
+
+def read_again(root: Path, name: str) -> np.ndarray:
+    """A picture of a folder or an archive by its path in it. Raises ValueError or OSError where it is not there."""
+    if not root.name.endswith(TARS):
+        return _read(root, name)
+    try:
+        with tarfile.open(root) as archive:
+            file = archive.extractfile(name)
+            return decoded(file.read() if file else b"")
+    except (KeyError, tarfile.TarError) as error:
+        raise ValueError(f"{root}: found no {name} that can be read ({error})") from None
 
 
 def _files(root: Path, rows: list[Row]) -> Source:

@@ -25,20 +25,22 @@ from reid import escape, schema
 from reid.data import files
 
 FORMAT, VERSION = "reid vectors", 1
-HEADER, REFUSED = "header.json", "refused.csv"
+HEADER, REFUSED, PREFIX = "header.json", "refused.csv", "refused_"
 
 
 class Input(TypedDict):
-    """One input: what its rows' paths are relative to, its list of pictures by sha256, how many, in how many shards."""
+    """One input: what its rows' paths are relative to, its list of pictures by sha256, how many, in how many shards; of a
+    video the number of its first frame."""
 
     root: str
     listing: str
+    first_frame: int
     pictures: int
     shards: int
 
 
 class Header(TypedDict):
-    """model: sha256 of the checkpoint, `about`, `path` where it lay. side: query, gallery, or both where they are one.
+    """calibration: of `reid.vectors.calibrate`, where one was made. model: sha256 of the checkpoint, `about`, `path` where it lay. side: query, gallery, or both where they are one.
     preprocessing: what was done to pictures. terms: of the sets it learned from. shard, batch: pictures in each."""
 
     format: str
@@ -49,6 +51,7 @@ class Header(TypedDict):
     preprocessing: dict[str, Any]
     dim: int
     terms: list[dict[str, str]]
+    calibration: list[Any]
     shard: int
     batch: int
     inputs: list[Input]
@@ -99,6 +102,10 @@ class Store:
         """How many there are once all is embedded."""
         return sum(each["shards"] for each in self.header["inputs"])
 
+    @property
+    def num_rows(self) -> int:
+        return sum(len(self.read(number, "position").vectors) for number in self.numbers())
+
     def numbers(self) -> list[int]:
         """Of the shards that are there, ascending."""
         return [number for number in range(self.num_shards) if self.path(number).is_file()]
@@ -109,11 +116,11 @@ class Store:
     def path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npz"
 
-    def root(self, number: int) -> str:
-        """What the paths of a shard's rows are relative to."""
+    def input(self, number: int) -> Input:
+        """The one that a shard's rows come from."""
         for each in self.header["inputs"]:
             if number < each["shards"]:
-                return each["root"]
+                return each
             number -= each["shards"]
         raise IndexError(number)
 
@@ -122,32 +129,30 @@ class Store:
         for number in self.numbers():
             yield number, self.read(number)
 
-    def read(self, number: int) -> Shard:
-        """One shard. Raises ValueError for a file that is not one."""
+    def read(self, number: int, *names: str) -> Shard:
+        """One shard; with `names` only these of its columns, and none of what was refused. Raises ValueError for a file that is not one."""
         path = self.path(number)
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                names = [name for name in file.files if name != "vectors"]
-                found = {name: file[name] for name in names}
+                found = {name: file[name] for name in names or file.files if name != "vectors"}
             vectors = _mapped(path, "vectors.npy")
-            if vectors.dtype != np.float32 or vectors.shape != (len(found["position"]), self.header["dim"]):
+            lengths = {len(values) for name, values in found.items() if not name.startswith(PREFIX)}
+            if vectors.dtype != np.float32 or vectors.shape[1:] != (self.header["dim"],) or lengths != {len(vectors)}:
                 raise ValueError(f"vectors {vectors.dtype} {vectors.shape}")
         except (zipfile.BadZipFile, ValueError, KeyError, EOFError, struct.error) as error:
             raise ValueError(f"{path}: found a damaged shard ({error}); delete it and run reid embed again") from None
-        prefix = "refused_"
-        refused = {name.removeprefix(prefix): found.pop(name) for name in names if name.startswith(prefix)}
+        refused = {name.removeprefix(PREFIX): found.pop(name) for name in list(found) if name.startswith(PREFIX)}
         return Shard(vectors, found, refused)
 
     def write(self, number: int, shard: Shard) -> None:
-        """Whole or not at all. Raises OSError saying what is left where the disk is full."""
-        refused = {f"refused_{name}": values for name, values in shard.refused.items()}
+        refused = {f"{PREFIX}{name}": values for name, values in shard.refused.items()}
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, vectors=shard.vectors, **shard.columns, **refused)
-        self._write(self.path(number), content.getvalue())
+        self.put(self.path(number).name, content.getvalue())
 
     def write_header(self) -> None:
         text = json.dumps(self.header, indent=2, ensure_ascii=False)
-        self._write(self.folder / HEADER, f"{text}\n".encode())
+        self.put(HEADER, f"{text}\n".encode())
 
     def write_refused(self) -> int:
         """Writes the pictures that gave no vector, with the reason for each, as a list; returns how many they are."""
@@ -159,22 +164,24 @@ class Store:
             for path, reason in zip(shard.refused["path"].tolist(), shard.refused["reason"].tolist(), strict=True):
                 lines.writerow([escape.csv(path), escape.csv(reason)])
                 number += 1
-        self._write(self.folder / REFUSED, text.getvalue().encode())
+        self.put(REFUSED, text.getvalue().encode())
         return number
 
-    def _write(self, path: Path, content: bytes) -> None:
-        self._clear(path)  # what a process left that was killed
+    def put(self, name: str, content: bytes) -> None:
+        """Writes a file of the folder whole or not at all. Raises OSError saying what is left where the disk is full."""
+        path = self.folder / name
+        self.clear(f".{name}.*")  # what a process left that was killed
         try:
             files.write(path, content)
         except OSError as error:
-            self._clear(path)
+            self.clear(f".{name}.*")
             raise OSError(
                 f"{path}: could not be written ({error.strerror}); the {len(self.numbers())} shards that are there are whole: "
                 "make room and run the same command again"
             ) from None
 
-    def _clear(self, path: Path) -> None:
-        for left in self.folder.glob(f".{path.name}.*"):
+    def clear(self, pattern: str) -> None:
+        for left in self.folder.glob(pattern):
             left.unlink(missing_ok=True)
 
 

@@ -40,8 +40,12 @@ def find(path: str | Path, boxes: str | Path, *, camera: str = "", start: float 
         rows.append(Row(path.name, camera, start + (frame - first_frame) / rate, track, person, frame, box))
     if not rows:
         raise ValueError(f"{boxes}: found no box; expected one a line")
-    rows.sort(key=lambda row: row.frame)
-    return Source(path.parent, rows, functools.partial(_load, path, rows, first_frame))
+    return crops(path, sorted(rows, key=lambda row: row.frame), first_frame)
+
+
+def crops(path: Path, rows: list[Row], first_frame: int) -> Source:
+    """Those rows of a video, which are in the order of their frames."""
+    return Source(path.parent, rows, functools.partial(_load, path, rows, first_frame), first_frame)
 
 
 def cut(frame: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:

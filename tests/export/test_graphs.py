@@ -7,6 +7,7 @@ import shutil
 import sys
 import zipfile
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -17,10 +18,10 @@ from cases import CASES, CHECKOUT, restored, target
 import reid
 from reid import checkpoint, config
 from reid.builder import exports, objects
-from reid.data.loader import image_batches
+from reid.data.loader import image_batches, read_image
 from reid.evaluation import rank
 from reid.export import card as cards
-from reid.export import folder
+from reid.export import folder, trackers
 from reid.export.folder import LIMIT
 from reid.methods.baseline import Baseline
 
@@ -128,6 +129,37 @@ def test_card_says_what_a_user_of_the_vectors_must_know(made, tiny_world):
     assert str(tiny_world) not in text
     assert "label_map" not in text
     assert f"| target | target | {100 * rows[-1]['R1']:.1f} |" in text
+
+
+def test_card_says_how_far_a_tracker_that_resizes_bilinearly_is_off(made):
+    """In words of this test: the target's pictures at odd sizes, through torch, by both ways."""
+    assert json.loads((made("plain") / "export" / "card.json").read_text())["bilinear"] == {"mean": 1.0, "least": 1.0}
+    _, method = restored(made("pair"))  # it takes the middle of a larger picture
+    samples = target(made("pair")).trials[0].query
+    cosines = []
+    for i, (height, width) in enumerate(trackers.SIZES):
+        picture = read_image(samples[i * len(samples) // 8].path)
+        flags = cv2.INTER_AREA if height * width < picture.shape[0] * picture.shape[1] else cv2.INTER_LINEAR
+        picture = cv2.resize(picture, (width, height), interpolation=flags)
+        whole = cv2.resize(picture, (20, 40), interpolation=cv2.INTER_LINEAR)[4:36, 2:18]
+        images = np.stack([whole, cv2.resize(picture, (16, 32), interpolation=cv2.INTER_LINEAR)])
+        with torch.no_grad():
+            rows = method.encoder(torch.from_numpy(images).permute(0, 3, 1, 2))["after"]
+        cosines.append(torch.cosine_similarity(rows[:1], rows[1:]).item())
+    card = json.loads((made("pair") / "export" / "card.json").read_text())
+    assert card["bilinear"]["mean"] == pytest.approx(np.mean(cosines), abs=1e-4)
+    assert card["bilinear"]["least"] == pytest.approx(min(cosines), abs=1e-4)
+    assert card["bilinear"]["least"] < 0.999
+    assert f"{card['bilinear']['least']} at least, from these" in (made("pair") / "export" / "card.md").read_text()
+
+
+@pytest.mark.parametrize(("least", "warned"), [(0.9899, True), (0.99, False)])
+def test_below_a_cosine_of_0_99_the_export_warns(made, writes, tmp_path, monkeypatch, capsys, least, warned):
+    monkeypatch.setattr(trackers, "compare", lambda *_: {"mean": 0.995, "least": least})
+    exports.export(made("plain") / "model_final.pth", tmp_path / "export")
+    said = capsys.readouterr().err
+    assert f"resize bilinearly: 0.995 in the mean, {least} at least" in said
+    assert ("warning: " in said) == warned
 
 
 def test_card_of_an_instance_normalised_pair(made):

@@ -51,6 +51,9 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "demo",
         "plot",
         "embed",
+        "index",
+        "search",
+        "calibrate",
     } == set(commands.names())
 
 

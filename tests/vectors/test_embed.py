@@ -22,6 +22,7 @@ IDENTITY = {
     "path": "/m.pth",
     "preprocessing": {"size": [4, 4]},
     "terms": [],
+    "calibration": [],
 }
 
 
@@ -73,7 +74,7 @@ def test_every_picture_has_its_vector_and_what_is_known_of_it(tree, tmp_path):
             assert (found["camera"], found["time"], found["track"]) == (str(red % 3), red, "")
             assert source.rows[found["position"]].path == path
             seen.append(path)
-        assert store.root(number) == str(tree)
+        assert store.input(number)["root"] == str(tree)
     assert sorted(seen) == seen
     assert len(seen) == 97
 

@@ -1,0 +1,46 @@
+"""Where a calibration is kept: in the header of vectors, and in the card of an export, of the model it was measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reid.export import card as cards
+from reid.export.model import load
+from reid.vectors.calibrate import Calibration
+from reid.vectors.search import check_same_model
+from reid.vectors.store import HEADER, Store
+
+Write = Callable[[Sequence[Calibration]], Path]  # -> the file it wrote
+
+
+def place(store: Store, folder: str | Path) -> Write:
+    """What writes calibrations that were measured on `store` into a folder of vectors or an export, in place of those of the
+    same rate. Raises FileNotFoundError, or ValueError for a folder of another model or preprocessing."""
+    folder = Path(folder)
+    if (folder / HEADER).is_file():
+        other = Store.open(folder)
+        header = other.header
+        check_same_model(store, header["model"]["sha256"], header["preprocessing"], header["dim"])
+
+        def write(rows: Sequence[Calibration]) -> Path:
+            header["calibration"] = _joined(header["calibration"], rows)
+            other.write_header()
+            return folder / HEADER
+
+        return write
+    card = cards.read(folder)
+    model = load(folder)
+    identity = model.identity()
+    check_same_model(store, identity["sha256"], identity["preprocessing"], model.dim)
+
+    def write_card(rows: Sequence[Calibration]) -> Path:
+        cards.write(folder, {**card, "calibration": _joined(card.get("calibration", []), rows)})
+        return folder / cards.MARKDOWN_NAME
+
+    return write_card
+
+
+def _joined(there: Sequence[Calibration], rows: Sequence[Calibration]) -> list[Calibration]:
+    by_rate = {row["fmr"]: row for row in (*there, *rows)}
+    return [by_rate[fmr] for fmr in sorted(by_rate, reverse=True)]
