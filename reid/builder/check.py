@@ -92,7 +92,7 @@ def _report(name: str, strict: Callable[[], Dataset], lenient: Callable[[], Data
         except (ValueError, OSError, ImportError):
             return Report(name, BROKEN, card, tuple(problems))
     samples = {sample.path: sample for sample in dataset.train}
-    for trial in dataset.trials:
+    for trial in dataset.searches:
         samples |= {sample.path: sample for sample in (*trial.query, *(trial.gallery or ()))}
     broken = records.broken(samples.values())
     problems += broken

@@ -53,7 +53,7 @@ def check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -
 
 def _searched(datasets: Sequence[Dataset]) -> list[Sample]:
     """The pictures of all searches."""
-    trials = [trial for dataset in datasets for trial in dataset.trials]
+    trials = [trial for dataset in datasets for trial in dataset.searches]
     return [sample for trial in trials for sample in (*trial.query, *(trial.gallery or ()))]
 
 

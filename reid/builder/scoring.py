@@ -44,9 +44,10 @@ class Scorer:
             "rerank": cfg.TEST.RERANK,
             "query_expansion": cfg.TEST.QUERY_EXPANSION,
             "clustering": cfg.TEST.CLUSTERING,
+            "open_set": cfg.TEST.OPEN_SET,
         }
         check_method(method, **extras)
-        check_targets([*targets, *validation], {})
+        check_targets([*targets, *validation], {}, open_set=bool(cfg.TEST.OPEN_SET))
         self.evaluate: Callable[..., Rows] = partial(
             evaluate,
             method,

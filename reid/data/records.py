@@ -64,6 +64,8 @@ class Dataset:
     variant: every choice that changes the lists (labelled or detected, with or without distractors, ...), by name;
         it becomes part of the protocol.
     notes: facts a reader of the results must see (a count that is off, a withdrawn set).
+    held_out: a search among classes that are in no other list, by which a threshold for the unknown is chosen; see
+        `reid.evaluation.open_set`.
     """
 
     name: str
@@ -75,6 +77,12 @@ class Dataset:
     ks: tuple[int, ...] = (1, 2, 4, 8)
     variant: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    held_out: Trial | None = None
+
+    @property
+    def searches(self) -> list[Trial]:
+        """The trials and what is held out."""
+        return [*self.trials, *([] if self.held_out is None else [self.held_out])]
 
     def __post_init__(self) -> None:
         if not self.name or {"/", os.sep} & set(self.name):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reid import processes
 from reid.data.records import Dataset, Trial
 from reid.evaluation import metrics, rank
+from reid.evaluation import open_set as unknown
 from reid.evaluation.ids import relevance
 from reid.evaluation.protocol import fingerprint
 from reid.evaluation.rank import Ids, Searches
@@ -42,6 +43,7 @@ def evaluate(
     rerank: bool = False,
     query_expansion: int = 0,
     clustering: bool = False,
+    open_set: Sequence[float] = (),
     cache: Path | None = None,
     **embedding: Any,
 ) -> list[Row]:
@@ -56,6 +58,8 @@ def evaluate(
         query_expansion: also score with each query averaged with so many pictures it finds first; 0 for not.
         clustering: also `NMI` and `AMI` of retrieval sets: do the gallery's pictures, without one all pictures, fall into
             as many clusters as classes by k-means?
+        open_set: false alarm rates, at each of which the detection and identification rate is given, `DIR@0.01`; see
+            `reid.evaluation.open_set`.
         cache: folder in which embeddings are kept and found again; None to keep none. See `reid.evaluation.cache`.
         embedding: `transform`, `batch_size`, `workers`, `device`, `autocast`: see `embed`.
     Returns:
@@ -68,8 +72,8 @@ def evaluate(
         ValueError: no data set, one without trials, an unknown role, or what `check_method`, `embed` and `rank` refuse.
     """
     role = role or {}
-    check_targets(targets, role)
-    check_method(method, rerank=rerank, query_expansion=query_expansion, clustering=clustering)
+    check_targets(targets, role, open_set=bool(open_set))
+    check_method(method, rerank=rerank, query_expansion=query_expansion, clustering=clustering, open_set=open_set)
     common = {"fingerprint": fingerprint(protocol), "selection": selection, "step": step, "seed": seed}
     ways: list[Way] = [
         Way(),
@@ -84,15 +88,21 @@ def evaluate(
             about = {"dataset": dataset.name, "role": role.get(dataset.name, "target"), "metric": dataset.metric}
             both = len(ways) > 1 or method.maps_gallery
             sides = Sides(method, dataset, embedding, both=both, folder=cache)
-            rows += [
-                {**row, **about, **common} for row in _score_dataset(sides, dataset, ways, bootstrap, clustering, seed)
-            ]
+            extras = bootstrap, clustering, open_set
+            rows += [{**row, **about, **common} for row in _score_dataset(sides, dataset, ways, *extras, seed)]
     finally:
         method.train(training)
     return rows + [{**row, **common} for row in _means_over_targets(rows)]
 
 
-def check_method(method: Method, *, rerank: bool = False, query_expansion: int = 0, clustering: bool = False) -> None:
+def check_method(
+    method: Method,
+    *,
+    rerank: bool = False,
+    query_expansion: int = 0,
+    clustering: bool = False,
+    open_set: Sequence[float] = (),
+) -> None:
     """Raises ValueError where a method's scores do not allow what is asked for."""
     name = type(method).__name__
     for key, wanted, off in (("QUERY_EXPANSION", query_expansion, 0), ("CLUSTERING", clustering, False)):
@@ -101,6 +111,11 @@ def check_method(method: Method, *, rerank: bool = False, query_expansion: int =
                 f"TEST.{key} is {wanted}: it averages vectors, and a score of {name} is no inner product of two; "
                 f"expected {off}"
             )
+    if open_set and method.rescoring:
+        raise ValueError(
+            f"TEST.OPEN_SET is {list(open_set)}: one threshold serves all queries, and scores of {name} are right on shortlists "
+            f"only ({method.rescoring}); expected []"
+        )
     if rerank and method.rescoring:
         raise ValueError(
             f"TEST.RERANK is True: it needs all scores, and those of {name} are right on shortlists only "
@@ -108,9 +123,9 @@ def check_method(method: Method, *, rerank: bool = False, query_expansion: int =
         )
 
 
-def check_targets(targets: Sequence[Dataset], role: Mapping[str, str]) -> None:
+def check_targets(targets: Sequence[Dataset], role: Mapping[str, str], *, open_set: bool = False) -> None:
     """Raises ValueError where no embeddings whatever could be scored: no data set, a set without queries, a search that finds
-    nobody, camids of some pictures only."""
+    nobody, camids of some pictures only; with `open_set` queries of one class."""
     if not targets:
         raise ValueError("evaluate: found no data set; expected one or more")
     for dataset in targets:
@@ -123,6 +138,8 @@ def check_targets(targets: Sequence[Dataset], role: Mapping[str, str]) -> None:
         for number, trial in enumerate(dataset.trials):
             with _named(dataset, number):
                 rank.expect_match(_relevance(dataset, trial))
+                if open_set:
+                    unknown.expect_both(*_pids(trial))
 
 
 def _relevance(dataset: Dataset, trial: Trial) -> Relevance:
@@ -130,8 +147,13 @@ def _relevance(dataset: Dataset, trial: Trial) -> Relevance:
     others, alone = gallery_of(trial), trial.gallery is None
     if dataset.metric == "reid":
         return relevance((len(trial.query), len(others)), Ids.of(trial.query), Ids.of(others), skip_same_index=alone)
-    classes, other_classes = (np.array([sample.pid for sample in samples]) for samples in (trial.query, others))
-    return Relevance(classes, other_classes, skip_same_index=alone)
+    return Relevance(*_pids(trial), skip_same_index=alone)
+
+
+def _pids(trial: Trial) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of the queries and of the gallery."""
+    query, gallery = (np.array([sample.pid for sample in side]) for side in (trial.query, gallery_of(trial)))
+    return query, gallery
 
 
 @contextlib.contextmanager
@@ -147,9 +169,16 @@ def _named(dataset: Dataset, number: int) -> Iterator[None]:
 
 
 def _score_dataset(
-    sides: Sides, dataset: Dataset, ways: Sequence[Way], bootstrap: int, clustering: bool, seed: int
+    sides: Sides,
+    dataset: Dataset,
+    ways: Sequence[Way],
+    bootstrap: int,
+    clustering: bool,
+    open_set: Sequence[float],
+    seed: int,
 ) -> Iterator[Row]:
     """The rows of a data set: all of one way of scoring, then all of the next."""
+    threshold = None if dataset.held_out is None else unknown.best_threshold(_answers(sides, dataset.held_out))
     for way in ways:
         rows, searches, groups = [], [], []
         for number, trial in enumerate(dataset.trials):
@@ -164,6 +193,12 @@ def _score_dataset(
                 figures["changed"] = float((plain.first != found.first)[found.valid].mean())
             if clustering and dataset.metric == "retrieval" and not way.name:
                 figures |= _clusters(sides, trial, seed)
+            if not way.name and open_set:
+                search = way.apply(sides, trial)
+                figures |= unknown.dir_at_far(search, _relevance(dataset, trial), *_pids(trial), open_set)
+            if not way.name and threshold is not None:
+                figures["MAP@5"] = unknown.map_at_5(_answers(sides, trial), threshold)
+                figures["refused_below"] = threshold
             sizes = {"num_query": len(trial.query), "num_gallery": len(gallery_of(trial))}
             sizes["num_valid"] = int(found.valid.sum())
             ends = _intervals(searches[-1:], groups[-1:], dataset.metric, bootstrap, seed)
@@ -199,6 +234,10 @@ def _search(sides: Sides, dataset: Dataset, trial: Trial, way: Way) -> tuple[Sea
     classes, other_classes = ([sample.pid for sample in samples] for samples in (trial.query, others))
     found = rank.retrieve(similarity, classes, None, other_classes, skip_same_index=alone)
     return found, rank.summary(found, dataset.ks)
+
+
+def _answers(sides: Sides, trial: Trial) -> unknown.Answers:
+    return unknown.answers(Way().apply(sides, trial), *_pids(trial))
 
 
 def _clusters(sides: Sides, trial: Trial, seed: int) -> dict[str, float]:
@@ -252,9 +291,12 @@ def _means_over_targets(rows: Sequence[Row]) -> Iterable[Row]:
 def _figures(row: Row) -> list[str]:
     """The names of a row's figures, in the order of a table."""
     ranks = [f"R{k}" for k in REID_RANKS]
+    rates = sorted(name for name in row if name.startswith("DIR@") and "_" not in name)
     recalls = sorted(
         (name for name in row if name.startswith("R@") and "_" not in name), key=lambda name: int(name[2:])
     )
     return [
-        name for name in (*ranks, "mAP", "mINP", *recalls, "MAP@R", "RP", "MRR", "NMI", "AMI", "changed") if name in row
+        name
+        for name in (*ranks, "mAP", "mINP", *recalls, "MAP@R", "RP", "MRR", "MAP@5", "NMI", "AMI", *rates, "changed")
+        if name in row
     ]

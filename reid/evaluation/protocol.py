@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reid.data import records
-from reid.data.records import Dataset, Sample
+from reid.data.records import Dataset, Sample, Trial
 
 SELECTIONS = ("last", "source_val", "oracle")
 
@@ -91,14 +91,14 @@ def _source(dataset: Dataset) -> dict[str, Any]:
 
 
 def _target(dataset: Dataset) -> dict[str, Any]:
-    trials = [
-        {
-            "query": _list(trial.query, dataset),
-            "gallery": "the other queries" if trial.gallery is None else _list(trial.gallery, dataset),
-        }
-        for trial in dataset.trials
-    ]
-    return {"name": dataset.name, "variant": dataset.variant, "metric": dataset.metric, "trials": trials}
+    trials = [_trial(trial, dataset) for trial in dataset.trials]
+    held_out = {} if dataset.held_out is None else {"held_out": _trial(dataset.held_out, dataset)}
+    return {"name": dataset.name, "variant": dataset.variant, "metric": dataset.metric, "trials": trials, **held_out}
+
+
+def _trial(trial: Trial, dataset: Dataset) -> dict[str, Any]:
+    gallery = "the other queries" if trial.gallery is None else _list(trial.gallery, dataset)
+    return {"query": _list(trial.query, dataset), "gallery": gallery}
 
 
 def _list(samples: Sequence[Sample], dataset: Dataset) -> dict[str, Any]:

@@ -82,11 +82,12 @@ def _the_one(name: str, rows: Sequence[Row]) -> str:
 def _columns(metric: str, rows: Sequence[Row]) -> list[tuple[str, str]]:
     """(heading, key) of every figure that some row has."""
     names = {name for row in rows for name in row}
-    changed = [("changed", "changed")] if "changed" in names else []
+    unknown = sorted(name for name in names if name.startswith("DIR@") and "_" not in name)
+    changed = [(name, name) for name in (*unknown, "changed") if name in names]
     if metric == "reid":
         return [*REID, *changed]
     recalls = sorted(int(name[2:]) for name in names if name.startswith("R@") and name[2:].isdigit())
-    others = [name for name in ("MAP@R", "RP", "MRR", "NMI", "AMI") if name in names]
+    others = [name for name in ("MAP@R", "RP", "MRR", "MAP@5", "NMI", "AMI") if name in names]
     return [(name, name) for name in (*(f"R@{k}" for k in recalls), *others)] + changed
 
 

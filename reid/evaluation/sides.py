@@ -41,8 +41,8 @@ class Sides:
         folder: Path | None = None,
     ) -> None:
         self.method, self.dataset, self.options, self.folder = method, dataset, options, folder
-        queries = [sample for trial in dataset.trials for sample in trial.query]
-        galleries = [sample for trial in dataset.trials for sample in gallery_of(trial)]
+        queries = [sample for trial in dataset.searches for sample in trial.query]
+        galleries = [sample for trial in dataset.searches for sample in gallery_of(trial)]
         everything = queries + galleries
         self.symmetric = not method.asymmetric
         if self.symmetric:

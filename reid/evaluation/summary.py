@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 OVER = ("seeds", "trials")
 METRICS = ("R1", "mAP", "R@1", "MAP@R")
-_FIGURE = re.compile(r"R\d+|mAP|mINP|R@\d+|MAP@R|RP|MRR|NMI|AMI|changed")
+_FIGURE = re.compile(r"R\d+|mAP|mINP|R@\d+|MAP@R|RP|MRR|MAP@5|NMI|AMI|DIR@[\d.e-]+|changed")
 
 
 @dataclass(frozen=True)
