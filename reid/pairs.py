@@ -145,6 +145,11 @@ class Pairs:
         """(N,) int64."""
         return _joined([rows.classes for rows in self.blocks], dim=0)
 
+    @cached_property
+    def same_domain(self) -> Tensor:
+        """(B, N) bool: the pairs within a domain."""
+        return self.anchors.domains[:, None] == _joined([rows.domains for rows in self.blocks], dim=0)
+
     # amax, not any: on the CPU it takes less than half the time over a mask of this shape.
 
     @cached_property
@@ -178,7 +183,7 @@ class Pairs:
 
         Raises ValueError where the score is no inner product.
         """
-        self._expect_products("distances")
+        self.expect_products("distances")
         given: Sequence[Tensor | None] = [None] * len(self.blocks)
         if isinstance(self.score, Tensor):
             given = self.score.split(self._sizes, dim=1)
@@ -219,7 +224,7 @@ class Pairs:
         are left alone, and so are all where more than half are near: copying them would cost more than it saves.
         Raises ValueError where the score is no inner product.
         """
-        self._expect_products("near references")
+        self.expect_products("near references")
         if self.positive.shape[1] <= ROWS:
             return self
         kept = ~self._beyond(distance) | self.positive.amax(dim=0)  # (N,); what is NaN stays, to be seen
@@ -254,7 +259,8 @@ class Pairs:
             raise ValueError(f"pairs: found scores {_shown(score)}; expected {_shown(positive)}, anchors x references")
         return cls(anchors, blocks, positive, negative, score)
 
-    def _expect_products(self, what: str) -> None:
+    def expect_products(self, what: str) -> None:
+        """Raises ValueError where the score is no inner product, from which `what` follows."""
         if not self.euclidean:
             found = (
                 "given"

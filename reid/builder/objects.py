@@ -215,6 +215,11 @@ def losses(cfg: CfgNode, *, num_classes: int, dim: int) -> list[Term]:
         said = {key: block.pop(key) for key in frame if key in block}
         common = registry.arguments(said, frame, f"LOSSES.{number}")
         loss = make("losses", block, num_classes=num_classes, dim=dim)
+        if loss.needs_domains and len(cfg.DATASETS.SOURCES) < 2:
+            raise ValueError(
+                f"losses.{block['NAME']}: found {len(cfg.DATASETS.SOURCES)} source; it compares domains: name two or more in "
+                "DATASETS.SOURCES"
+            )
         if "feature" in common and not isinstance(loss, PairLoss):
             raise ValueError(
                 f"losses.{block['NAME']}: FEATURE is for pair losses; a class loss takes the feature after the neck"

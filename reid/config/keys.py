@@ -107,7 +107,9 @@ def defaults() -> CfgNode:
     c.MODEL = CfgNode()
     c.MODEL.BACKBONE = CfgNode()
     c.MODEL.BACKBONE.NAME = "mobilenetv2_100"  # `tiny`, `osnet_x0_25` and its like, or timm's, such as resnet18.a1_in1k
-    c.MODEL.BACKBONE.WEIGHTS = "none"  # none | a local file | timm or timm:<tag> (its hub, needs a network)
+    c.MODEL.BACKBONE.WEIGHTS = (
+        "none"  # none | a local file | pip:<package> | timm or timm:<tag> (its hub, needs a network)
+    )
     c.MODEL.BACKBONE.MEAN = []  # of pixels, RGB in 0..1; empty: what belongs to the weights (none: ImageNet's)
     c.MODEL.BACKBONE.STD = []  # their deviation, the same
     c.MODEL.BACKBONE.LAST_STRIDE = 2  # 1: twice as large a feature map, as strong re-ID baselines use

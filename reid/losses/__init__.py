@@ -23,9 +23,11 @@ class Loss(nn.Module):
     """What both kinds share. State that anneals lives in buffers, so that a resumed run equals an unbroken one.
 
     needs: the fields of a `Plan` that the loss goes by; the method has to give them.
+    needs_domains: it compares domains, of which there must be two or more.
     """
 
     needs: frozenset[str] = frozenset()
+    needs_domains = False
 
     def use_plan(self, plan: Plan) -> None:
         """Before each epoch that brings a new plan, where the loss needs something of it: what is kept lies in buffers."""
@@ -89,6 +91,10 @@ class ClassLoss(Loss):
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def logits(self, embeddings: Tensor) -> Tensor | None:
+        """(B, C) scores of the classes for embeddings (B, D), without a margin; None where the loss has no such scores."""
+        return None
 
 
 FEATURES = ("before", "after")

@@ -44,3 +44,18 @@ def packed(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the values in `mask`, of the same shape; 0 with gradient 0 without any."""
     return values.masked_fill(~mask, 0).sum() / mask.sum().clamp_min(1)
+
+
+def mean_above_zero(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over rows with any of the mean of a row's values that are in `mask` (B, N) and above 0; 0 without any."""
+    active = mask & (values > 0)
+    counts = active.sum(dim=1)
+    rows = values.masked_fill(~active, 0).sum(dim=1) / counts.clamp_min(1)
+    return mean(rows, counts > 0)
+
+
+def log_mean_exp(values: Tensor, mask: Tensor) -> Tensor:
+    """Log of the mean of exp over all values in `mask`, of the same shape; 0 with gradient 0 without any."""
+    count = mask.sum()
+    total = logsumexp(values.flatten()[None], mask.flatten()[None])[0] - count.clamp_min(1).log()
+    return total.masked_fill(count == 0, 0)

@@ -25,5 +25,7 @@ class Softmax(ClassLoss):
         self.label_smoothing = label_smoothing
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
-        logits = F.linear(embeddings, self.weight)  # (B, C)
-        return F.cross_entropy(logits.float(), classes, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(self.logits(embeddings), classes, label_smoothing=self.label_smoothing)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        return F.linear(embeddings, self.weight).float()

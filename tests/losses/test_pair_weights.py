@@ -26,7 +26,7 @@ def test_constant_weights_give_the_gradient_of_the_loss(name, kind):
     x, classes = rows()
     remembered, remembered_classes = rows(1)
     queue = Rows(F.normalize(remembered.detach()), remembered_classes, *[torch.zeros_like(classes)] * 2)
-    pairs = Pairs.within(Rows.of(F.normalize(x), classes), queue if kind == "joint" else None)
+    pairs = Pairs.within(Rows.of(F.normalize(x), classes, classes % 2), queue if kind == "joint" else None)
     loss = registry.make("losses", {"NAME": name}, num_classes=4, dim=5).double()
     (expected,) = torch.autograd.grad(loss(pairs), x, retain_graph=True)
     (actual,) = torch.autograd.grad((loss.weights(pairs) * pairs.similarity()).sum(), x)
