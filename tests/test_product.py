@@ -23,6 +23,7 @@ WORLD = [
     "16",
 ]
 WORLD += ["DATALOADER.WORKERS", "0", "SOLVER.LR", "0.001", "MODEL.BACKBONE.WEIGHTS", "none"]
+WORLD += ["DATASETS.SOURCES", "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]"]
 MEMORIES = {
     "none": [],
     "separate": ["MEMORY.SIZE", "24"],
@@ -45,7 +46,8 @@ RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs" / "losses").rg
 def for_method(name):
     """The sampler it needs, with the losses it takes, if any: a class loss, or of learners pair losses and a memory."""
     method = registry.find("methods", name)
-    base = ["METHOD", f"{{NAME: {name}}}", "SAMPLER", f"{{NAME: {method.sampler or 'identity'}}}"]
+    teacher = ", TEACHER: a_file" if "taught_by" in inspect.signature(method).parameters else ""
+    base = ["METHOD", f"{{NAME: {name}{teacher}}}", "SAMPLER", f"{{NAME: {method.sampler or 'identity'}}}"]
     if name in LEARNERS:
         kinds = [["LOSSES", losses, *MEMORIES[memory]] for losses in LEARNERS[name] for memory in ("none", "joint")]
         return [base + LEARNERS_SIZE[name] + kind for kind in kinds]
@@ -75,8 +77,7 @@ CASES += [pytest.param(path, [], "off", id=f"configs-{path.stem}") for path in R
 
 @pytest.fixture(scope="module")
 def train_set(tiny_world):
-    entries = "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]"
-    cfg = config.load(None, ["DATASETS.ROOT", str(tiny_world), "DATASETS.SOURCES", entries])
+    cfg = config.load(None, [*WORLD, "DATASETS.ROOT", str(tiny_world)])
     return sources.join(objects.datasets(cfg, cfg.DATASETS.SOURCES))
 
 
@@ -92,7 +93,8 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
     cfg = config.load(recipe, [*WORLD, *overrides])
     torch.manual_seed(0)
     size = {"num_classes": train_set.num_classes, "num_samples": len(train_set)}
-    method = objects.method(cfg, **size, classes=train_set.classes, domains=train_set.domains)
+    teacher = objects.method(config.load(None, [*WORLD, "LOSSES", "[softmax]"]), **size)
+    method = objects.method(cfg, **size, classes=train_set.classes, domains=train_set.domains, teacher=teacher)
     sampler = objects.sampler(cfg, train_set)
     objects.check_pairs(cfg, sampler, train_set)
     optimizer = objects.optimizer(cfg, method)

@@ -245,8 +245,11 @@ def method(
     classes: np.ndarray | None = None,
     domains: np.ndarray | None = None,
     weights: str | None = None,
+    teacher: Method | None = None,
 ) -> Method:
-    """The method with its encoder, losses and memories, on the CPU; `classes`, `domains` (N,) where it is to be trained."""
+    """The method with its encoder, losses and memories, on the CPU; `classes`, `domains` (N,) where it is to be trained.
+
+    teacher: another method that it learns from, if it is of those that have one."""
     kind: Any = find("methods", cfg.METHOD.NAME)
     made = encoder(cfg, features=kind.features, weights=weights)
     memory = None
@@ -279,6 +282,7 @@ def method(
         classes=classes,
         domains=domains,
         dim=made.dim,
+        taught_by=teacher,
     )
     built.needs = needs
     return built.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else built

@@ -40,7 +40,9 @@ FOLDERS = {
     "losses": Folder(("PairLoss", "ClassLoss"), frozenset({"num_classes", "dim"})),
     "methods": Folder(
         ("Method",),
-        frozenset({"encoder", "losses", "memory", "num_classes", "num_samples", "classes", "domains", "dim"}),
+        frozenset(
+            {"encoder", "losses", "memory", "num_classes", "num_samples", "classes", "domains", "dim", "taught_by"}
+        ),
     ),
     "data/samplers": Folder(("Sampler",), frozenset({"classes", "domains", "camids", "batch_size", "seed"})),
     "data/augment": Folder(("Augmentation",), frozenset({"size"})),

@@ -13,7 +13,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, processes, runtime
-from reid.builder import objects, plugins, refusals, registry, resuming, stages
+from reid.builder import objects, plugins, refusals, registry, resuming, stages, teacher
 from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
 from reid.data import sources
 from reid.data.records import Dataset, Sample
@@ -82,6 +82,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
     if earlier.content is not None:
         train_set.check_label_map(earlier.content["label_map"])
     batches = stages.samplers(cfg, train_set)
+    taught_by = teacher.load(cfg, train_set)
     runtime.seed(cfg.SEED)
     method = objects.method(
         cfg,
@@ -89,6 +90,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
         num_samples=len(train_set),
         classes=train_set.classes,
         domains=train_set.domains,
+        teacher=taught_by,
     )
     objects.check_views(cfg, method)
     optimizer, parts = objects.optimizer(cfg, method), stages.make(cfg, train_set, batches, method)

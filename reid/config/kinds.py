@@ -64,6 +64,8 @@ RANGES = {
     "MATCHING": "[0, 1e6]",
     "BANK": "[0, 1e6]",
     "TRIPLET": "[0, 1e6]",
+    "FEATURES": "[0, 1e6]",
+    "SCORES": "[0, 1e6]",
     "MAPPING_BOUND": "[0, 1000]",
     "MAPPING_LR_FACTOR": "[0, 1e6]",
     "MAPPING_WEIGHT_DECAY": "[0, 10]",

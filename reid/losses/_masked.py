@@ -57,5 +57,5 @@ def mean_above_zero(values: Tensor, mask: Tensor) -> Tensor:
 def log_mean_exp(values: Tensor, mask: Tensor) -> Tensor:
     """Log of the mean of exp over all values in `mask`, of the same shape; 0 with gradient 0 without any."""
     count = mask.sum()
-    total = logsumexp(values.flatten()[None], mask.flatten()[None])[0] - count.clamp_min(1).log()
+    total = logsumexp(values.flatten()[None], mask.flatten()[None])[0] - count.clamp_min(1).to(values.dtype).log()
     return total.masked_fill(count == 0, 0)

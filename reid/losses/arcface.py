@@ -34,6 +34,9 @@ class ArcFace(ClassLoss):
         logits = on_own(cosines(embeddings, self.weight), classes, self._enlarge)  # (B, C)
         return F.cross_entropy(self.scale * logits, classes)
 
+    def logits(self, embeddings: Tensor) -> Tensor:
+        return self.scale * cosines(embeddings, self.weight)
+
     def _enlarge(self, cosine: Tensor) -> Tensor:
         # The floor keeps the gradient finite where an embedding lies on its class's row or opposite it.
         sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()

@@ -23,4 +23,7 @@ class NormalizedSoftmax(ClassLoss):
         self.temperature = temperature
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
-        return F.cross_entropy(cosines(embeddings, self.weight) / self.temperature, classes)
+        return F.cross_entropy(self.logits(embeddings), classes)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        return cosines(embeddings, self.weight) / self.temperature

@@ -57,7 +57,7 @@ def test_within_domains_it_equals_the_slow_loop(num_neighbours, prototypes):
             for j in range(len(refs))
             if refs.domains[j] == domains[i] and refs.classes[j] != classes[i]
         ]
-        terms += [(-2 * d).exp() for d in sorted(squared, key=float)[:num_neighbours]]
+        terms += [(-2 * d).exp() for d in sorted(squared, key=lambda d: d.item())[:num_neighbours]]
     slow = (sum(terms) / len(terms)).log()
     loss = DomainUniformity(num_neighbours)
     fast = loss(pairs)

@@ -114,6 +114,22 @@ class Dealer:
         return groups
 
 
+def by_domain(
+    name: str, classes: np.ndarray, domains: np.ndarray, camids: np.ndarray, batch_size: int, num_instances: int
+) -> list[tuple[np.ndarray, Dealer]]:
+    """Of each domain its sample indices (n,) and a dealer of these alone, whose batches are places among them.
+
+    Raises ValueError as `Dealer` does, naming the domain.
+    """
+    parts = []
+    for domain in range(int(domains.max()) + 1):
+        own = np.flatnonzero(domains == domain)
+        _, numbers = np.unique(classes[own], return_inverse=True)
+        where = f"{name}, domain {domain}"
+        parts.append((own, Dealer(where, numbers, np.zeros_like(own), camids[own], batch_size, num_instances)))
+    return parts
+
+
 def _deal(batches: list[dict[int, np.ndarray]], quota: np.ndarray, cut, rng: np.random.Generator) -> None:
     """Puts the groups of one domain into `batches`, `quota[b]` of them into batch b, none twice of one identity.
 
