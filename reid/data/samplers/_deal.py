@@ -6,11 +6,14 @@ number of batches is known beforehand.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-Group = tuple[int, np.ndarray]  # the identity, and its K sample indices
+Hand = tuple[int, np.ndarray]  # an identity, and its groups: (G, K) sample indices
+EPOCHS = ("pictures", "identities")
 
 
 class Dealer:
@@ -18,6 +21,8 @@ class Dealer:
 
     classes, domains, camids: (N,) int64. Epochs are as long as the domain needs that needs most batches; the others are
     dealt again, reshuffled, until theirs are full.
+    epoch: `pictures`, every one is dealt; or `identities`, each gives one group, of other pictures every epoch.
+    notes: what the log should say of an epoch's length.
     Raises ValueError for sizes that cannot be met; `name` is the sampler the message speaks of.
     """
 
@@ -29,8 +34,11 @@ class Dealer:
         camids: np.ndarray,
         batch_size: int,
         num_instances: int,
+        epoch: str = "pictures",
     ) -> None:
         self.classes, self.domains, self.camids, self.num_instances = classes, domains, camids, num_instances
+        if epoch not in EPOCHS:
+            raise ValueError(f"sampler {name}: no EPOCH {epoch}; there are {', '.join(EPOCHS)}")
         if num_instances < 1 or batch_size < 1 or batch_size % num_instances:
             raise ValueError(
                 f"sampler {name}: found batches of {batch_size} with {num_instances} images an identity; "
@@ -52,11 +60,13 @@ class Dealer:
                     f"sampler {name}: found {ids} identities{where}; expected at least {most}, as a batch of "
                     f"{batch_size} with {num_instances} images an identity needs: set a smaller batch"
                 )
-        self.num_batches = self._num_batches()
+        sizes = np.bincount(classes)
+        self.groups = np.minimum(sizes, 1) if epoch == "identities" else self._num_groups(sizes)
+        self.num_batches = self._num_batches(self.groups)
+        self.notes = self._told()
 
-    def _num_batches(self) -> int:
+    def _num_batches(self, groups: np.ndarray) -> int:
         """The fewest batches in which every domain has room for all its groups, and every identity for all of its."""
-        groups = self._num_groups()
         domain_of = np.zeros(len(groups), np.int64)
         domain_of[self.classes] = self.domains
         needed, largest = np.zeros((2, self.num_domains), np.int64)
@@ -70,9 +80,20 @@ class Dealer:
                 return num
             num += 1
 
-    def _num_groups(self) -> np.ndarray:
-        """(C,): into how many groups `cut` cuts each identity."""
-        return -(-np.bincount(self.classes) // self.num_instances)
+    def _num_groups(self, sizes: np.ndarray) -> np.ndarray:
+        """(C,): how many groups hold all `sizes` (C,) pictures of each identity."""
+        return -(-sizes // self.num_instances)
+
+    def _told(self) -> tuple[str, ...]:
+        """Of an epoch that one identity makes more than twice as long as the groups of all would."""
+        places = self.num_batches * self.num_identities
+        if self.groups.max() < self.num_batches or places <= 2 * self.groups.sum():
+            return ()
+        return (
+            f"one identity makes an epoch {self.num_batches:,} batches, as it has {self.groups.max():,} groups of pictures: "
+            f"{places:,} places for {self.groups.sum():,} groups; with SAMPLER.EPOCH identities it would be "
+            f"{self._num_batches(np.minimum(self.groups, 1)):,} batches",
+        )
 
     def _quotas(self, num_batches: int) -> np.ndarray:
         """(L, M): identities of each domain in each batch; what does not divide goes round from batch to batch."""
@@ -87,16 +108,16 @@ class Dealer:
         quotas = self._quotas(self.num_batches)
         batches: list[dict[int, np.ndarray]] = [{} for _ in quotas]
         for domain in range(self.num_domains):
-            _deal(batches, quotas[:, domain], lambda domain=domain: self.cut(domain, rng), rng)
+            _deal(batches, quotas[:, domain], partial(self.cut, domain, rng), rng)
         order = rng.permutation(self.num_batches)
         return [np.concatenate([batches[b][i] for i in rng.permutation(list(batches[b]))]) for b in order]
 
-    def cut(self, domain: int, rng: np.random.Generator) -> list[Group]:
-        """All groups of a domain: identities in random order, each one's pictures shuffled, cameras taking turns.
+    def cut(self, domain: int, rng: np.random.Generator, without: Sequence[int] = ()) -> list[Hand]:
+        """The groups of an epoch of a domain, but for the identities `without`: identities in random order.
 
-        The last group of an identity is filled with its first pictures.
+        Each one's pictures are shuffled, cameras taking turns; the last group is filled with the first pictures.
         """
-        samples = rng.permutation(np.flatnonzero(self.domains == domain))
+        samples = self._shuffled(domain, rng, without)
         classes, camids = self.classes[samples], self.camids[samples]
         # A picture's turn among those of its identity and camera; sorting by turn lets the cameras alternate.
         by_camera = np.lexsort((camids, classes))
@@ -105,13 +126,16 @@ class Dealer:
         turns[by_camera] = np.arange(len(samples)) - np.repeat(starts, np.diff(starts, append=len(samples)))
         order = np.lexsort((turns, classes))
         ids, starts = np.unique(classes[order], return_index=True)
-        groups: list[Group] = []
         pictures = np.split(samples[order], starts[1:])
-        for i in rng.permutation(len(ids)):
-            num_groups = -(-len(pictures[i]) // self.num_instances)
-            rows = np.resize(pictures[i], (num_groups, self.num_instances))
-            groups += [(int(ids[i]), row) for row in rows]
-        return groups
+        groups = self.groups[ids]
+        return [
+            (int(ids[i]), np.resize(pictures[i], (groups[i], self.num_instances))) for i in rng.permutation(len(ids))
+        ]
+
+    def _shuffled(self, domain: int, rng: np.random.Generator, without: Sequence[int]) -> np.ndarray:
+        """The pictures of a domain in random order."""
+        own = self.domains == domain
+        return rng.permutation(np.flatnonzero(own & ~np.isin(self.classes, without) if without else own))
 
 
 def by_domain(
@@ -140,23 +164,30 @@ def _deal(batches: list[dict[int, np.ndarray]], quota: np.ndarray, cut, rng: np.
     decks = deque([rng.permutation(short)] if len(short) else [])
     decks += [rng.permutation(len(batches)) for _ in range(int(quota.min()))]
     places = deque(int(b) for deck in decks for b in deck)
-    for identity, row in cut():
-        _place(batches, places, identity, row)
-    # A set that needs fewer batches than there are is dealt again.
-    again: deque[Group] = deque()
+    taken: Counter[int] = Counter()  # batches of each identity, and groups that wait for one
+    for identity, rows in cut():
+        _place(batches, places, identity, rows)
+        taken[identity] = len(rows)
+    # A set that needs fewer batches than there are is dealt again, without whoever waits for every batch that is left.
+    again: deque[tuple[int, deque[np.ndarray]]] = deque()
     for b in places:
-        while not again or all(identity in batches[b] for identity, _ in again):
-            again += cut()
+        while all(identity in batches[b] for identity, _ in again):
+            for identity, rows in cut([identity for identity, number in taken.items() if number >= len(batches)]):
+                again.append((identity, deque(rows)))
+                taken[identity] += len(rows)
         while again[0][0] in batches[b]:
             again.rotate(-1)
-        identity, row = again.popleft()
-        batches[b][identity] = row
+        identity, hand = again[0]
+        batches[b][identity] = hand.popleft()
+        if not hand:
+            again.popleft()
 
 
-def _place(batches, places: deque[int], identity: int, row: np.ndarray) -> None:
-    """Puts one group into the first place whose batch has not this identity yet."""
+def _place(batches, places: deque[int], identity: int, rows: np.ndarray) -> None:
+    """Puts an identity's groups, one after the other, into the first places whose batches have not this identity yet."""
     passed = []
-    while identity in batches[places[0]]:
-        passed.append(places.popleft())
-    batches[places.popleft()][identity] = row
+    for row in rows:
+        while identity in batches[places[0]]:
+            passed.append(places.popleft())
+        batches[places.popleft()][identity] = row
     places.extendleft(reversed(passed))

@@ -17,6 +17,7 @@ class Balanced(Sampler):
 
     Args:
         num_instances: K, pictures an identity in a batch.
+        epoch: `pictures`: every one is seen in each; `identities`: each gives K pictures, of others in the next.
     Raises ValueError where batch_size is no multiple of K, where a domain has fewer identities than its share of P, or
     where there are fewer pictures than a batch holds.
     """
@@ -29,9 +30,11 @@ class Balanced(Sampler):
         batch_size: int,
         seed: int,
         num_instances: int = 4,
+        epoch: str = "pictures",
     ) -> None:
         self.batch_size, self.seed = batch_size, seed
-        self.dealer = Dealer("balanced", classes, domains, camids, batch_size, num_instances)
+        self.dealer = Dealer("balanced", classes, domains, camids, batch_size, num_instances, epoch)
+        self.notes = self.dealer.notes
 
     def __len__(self) -> int:
         return self.dealer.num_batches

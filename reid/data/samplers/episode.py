@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from reid.data.samplers import Sampler
-from reid.data.samplers._deal import Dealer, Group
+from reid.data.samplers._deal import Dealer, Hand
 from reid.plan import Plan
 
 SINGLES = ("skip", "augment")
@@ -23,6 +25,7 @@ class Episode(Sampler):
         num_instances: K, 2 or more.
         balanced: every domain has an equal share of each batch, as in `Balanced`; else identities come as they are.
         singles: of an identity with one picture: `skip` it, or `augment`: take the picture K times, drawn anew.
+        epoch: `pictures`: every one is seen in each; `identities`: each gives K pictures, of others in the next.
     Raises ValueError where K does not divide batch_size or no identity has K pictures, where there are fewer identities
     than a batch (of a domain: than its share) needs, where there are fewer pictures than a batch holds, or where skipping
     leaves nothing of a domain.
@@ -40,6 +43,7 @@ class Episode(Sampler):
         num_instances: int = 2,
         balanced: bool = False,
         singles: str = "skip",
+        epoch: str = "pictures",
     ) -> None:
         self.batch_size, self.seed = batch_size, seed
         if singles not in SINGLES:
@@ -63,7 +67,8 @@ class Episode(Sampler):
         classes, domains, camids = classes[self.kept], domains[self.kept], camids[self.kept]
         dealer = _Pairs if num_instances == 2 else Dealer
         shares = domains if balanced else np.zeros_like(domains)
-        self.dealer = dealer("episode", classes, shares, camids, batch_size, num_instances)
+        self.dealer = dealer("episode", classes, shares, camids, batch_size, num_instances, epoch)
+        self.notes += self.dealer.notes
 
     def __len__(self) -> int:
         return self.dealer.num_batches
@@ -76,32 +81,31 @@ class Episode(Sampler):
 class _Pairs(Dealer):
     """Deals pairs of two cameras in place of groups of K."""
 
-    def _num_groups(self) -> np.ndarray:
-        sizes = np.bincount(self.classes)
+    def _num_groups(self, sizes: np.ndarray) -> np.ndarray:
         largest = np.zeros_like(sizes)
         np.maximum.at(largest, self.classes, _cameras(self.classes, self.camids)[1])
         return np.maximum(-(-sizes // 2), largest)
 
-    def cut(self, domain: int, rng: np.random.Generator) -> list[Group]:
-        """All pairs of a domain: identities in random order.
+    def cut(self, domain: int, rng: np.random.Generator, without: Sequence[int] = ()) -> list[Hand]:
+        """The pairs of an epoch of a domain, but for the identities `without`: identities in random order.
 
         An identity's pictures stand camera after camera, the largest first and the others at random. Of its G pairs, pair
         i is picture i and the one G places further on: no camera is longer than G, so that is another's. Where fewer than
-        G are left to be second, they are gone through again, from the end.
+        G are left to be second, they are gone through again, from the end. A single pair is the first and the last.
         """
-        samples = rng.permutation(np.flatnonzero(self.domains == domain))
+        samples = self._shuffled(domain, rng, without)
         camera, size = _cameras(self.classes[samples], self.camids[samples])
         lot = rng.random(2 * len(samples))[camera]  # one for all pictures of a camera
         samples = samples[np.lexsort((lot, -size, self.classes[samples]))]
         ids, starts = np.unique(self.classes[samples], return_index=True)
-        num_pairs = self._num_groups()[ids]
-        pairs: list[Group] = []
+        num_pairs = self.groups[ids]
+        pairs: list[Hand] = []
         pictures = np.split(samples, starts[1:])
         for i in rng.permutation(len(ids)):
             own, first = pictures[i], np.arange(num_pairs[i])
             num_second = max(1, len(own) - num_pairs[i])  # a single picture is both
             second = len(own) - 1 - first[::-1] % num_second
-            pairs += [(int(ids[i]), pair) for pair in np.stack([own[first], own[second]], axis=1)]
+            pairs.append((int(ids[i]), np.stack([own[first], own[second]], axis=1)))
         return pairs
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class HardClass(Sampler):
     Args:
         num_instances: K, pictures an identity in a batch.
         num_anchors: how many of a batch's P identities are drawn; each other one is the nearest left to one of these.
+        epoch: `pictures`: every one is seen in each; `identities`: each gives K pictures, of others in the next.
     Raises ValueError as `Identity` does, and where num_anchors is not 1 to P.
     Source: Ge et al. 2018 (HTL), anchor-neighbour sampling, as recalled: 5 anchors. Deviation: there neighbours are
         the nearest of all classes, seen before or not; here of those left.
@@ -39,9 +40,11 @@ class HardClass(Sampler):
         seed: int,
         num_instances: int = 4,
         num_anchors: int = 1,
+        epoch: str = "pictures",
     ) -> None:
         self.batch_size, self.seed, self.num_anchors = batch_size, seed, num_anchors
-        self.dealer = Dealer("hard_class", classes, np.zeros_like(domains), camids, batch_size, num_instances)
+        self.dealer = Dealer("hard_class", classes, np.zeros_like(domains), camids, batch_size, num_instances, epoch)
+        self.notes = self.dealer.notes
         if not 1 <= num_anchors <= self.dealer.num_identities:
             raise ValueError(
                 f"sampler hard_class: found {num_anchors} anchors and {self.dealer.num_identities} identities a batch; "
@@ -56,9 +59,7 @@ class HardClass(Sampler):
         rng = np.random.default_rng((self.seed, epoch))
         if plan is None or plan.neighbours is None:
             return self.dealer.batches(rng)
-        hands: dict[int, deque[np.ndarray]] = defaultdict(deque)
-        for identity, row in self.dealer.cut(0, rng):
-            hands[identity].append(row)
+        hands = {identity: deque(rows) for identity, rows in self.dealer.cut(0, rng)}
         left = np.array([len(hands[identity]) for identity in range(len(plan.neighbours))])
         order = rng.permutation(len(left))
         batches = []

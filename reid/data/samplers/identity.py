@@ -14,10 +14,12 @@ class Identity(Sampler):
 
     Every picture of every identity is seen each epoch; an identity whose pictures do not divide by num_instances is
     filled by repeating its own, and cameras take turns within the K.
-    Length: ceil(groups / P), where an identity has ceil(pictures / K) groups; never less than the largest identity's.
+    Length: ceil(groups / P), where an identity has ceil(pictures / K) groups, or one by EPOCH identities; never less than the
+    largest identity's.
 
     Args:
         num_instances: K, pictures an identity in a batch.
+        epoch: `pictures`: every one is seen in each; `identities`: each gives K pictures, of others in the next.
     Raises ValueError where batch_size is no multiple of K, where there are fewer than P identities, or fewer pictures
     than a batch holds.
     """
@@ -30,9 +32,11 @@ class Identity(Sampler):
         batch_size: int,
         seed: int,
         num_instances: int = 4,
+        epoch: str = "pictures",
     ) -> None:
         self.batch_size, self.seed = batch_size, seed
-        self.dealer = Dealer("identity", classes, np.zeros_like(domains), camids, batch_size, num_instances)
+        self.dealer = Dealer("identity", classes, np.zeros_like(domains), camids, batch_size, num_instances, epoch)
+        self.notes = self.dealer.notes
 
     def __len__(self) -> int:
         return self.dealer.num_batches
