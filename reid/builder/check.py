@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import multiprocessing
 import os
@@ -18,7 +19,7 @@ from yacs.config import CfgNode
 
 from reid import escape
 from reid.builder import registry
-from reid.data import files, records
+from reid.data import files, looks, overlap, records
 from reid.data.records import Card, Dataset
 
 WHOLE, BROKEN, ABSENT = "whole", "not whole", "absent"
@@ -74,11 +75,22 @@ def check(cfg: CfgNode, entries: Sequence[str | dict[str, Any]], *, decode: bool
     readers = [
         tuple(registry.dataset(cfg, entry, check_counts=strict) for strict in (True, False)) for entry in entries
     ]
+    earlier: list[Report] = []
+    seen: dict[str, looks.Look] = {}
     for entry, (strict, lenient) in zip(entries, readers, strict=True):
-        yield _report(registry.entry(entry, "DATASETS")["NAME"], strict, lenient, decode)
+        earlier.append(_report(registry.entry(entry, "DATASETS")["NAME"], strict, lenient, decode, earlier, seen))
+        yield earlier[-1]
 
 
-def _report(name: str, strict: Callable[[], Dataset], lenient: Callable[[], Dataset], decode: bool) -> Report:
+def _report(
+    name: str,
+    strict: Callable[[], Dataset],
+    lenient: Callable[[], Dataset],
+    decode: bool,
+    earlier: Sequence[Report],
+    seen: dict[str, looks.Look],
+) -> Report:
+    """seen: the looks at all pictures of the sets before, to which this one's are added."""
     card = registry.card(name)
     problems = []
     try:
@@ -91,15 +103,17 @@ def _report(name: str, strict: Callable[[], Dataset], lenient: Callable[[], Data
             dataset = lenient()
         except (ValueError, OSError, ImportError):
             return Report(name, BROKEN, card, tuple(problems))
-    samples = {sample.path: sample for sample in dataset.train}
-    for trial in dataset.searches:
-        samples |= {sample.path: sample for sample in (*trial.query, *(trial.gallery or ()))}
-    broken = records.broken(samples.values())
-    problems += broken
+    found = looks.look(overlap.paths([dataset]))
+    problems += looks.faults(found)
     if decode:
-        known_broken = {line.partition(": ")[0] for line in broken}
-        problems += _undecodable(sorted(samples.keys() - known_broken), name)
-    return Report(name, BROKEN if problems else WHOLE, card, tuple(problems), dataset, len(samples), decode)
+        problems += _undecodable([path for path, look in found.items() if not look.fault], name)
+    before = [report.dataset for report in earlier if report.dataset is not None]
+    seen |= found
+    copies = looks.copies(seen)
+    (source,), (target,) = overlap.noted([dataset], [dataset], copies)
+    notes = dict.fromkeys((*source.notes, *target.notes, *overlap.shared(dataset, before, copies).notes))
+    dataset = dataclasses.replace(dataset, notes=tuple(notes))
+    return Report(name, BROKEN if problems else WHOLE, card, tuple(problems), dataset, len(found), decode)
 
 
 # ---- decoding, in processes of their own

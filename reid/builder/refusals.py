@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 
 from reid import config, runtime, trainer
 from reid.builder import objects
-from reid.data import loader, records
+from reid.data import loader, looks, overlap
 from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol
 from reid.methods import Method
@@ -40,15 +40,21 @@ def check_lists(cfg: CfgNode) -> None:
         raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
 
 
-def check_pictures(source_sets: Sequence[Dataset], targets: Sequence[Dataset]) -> None:
-    """Refuses unreadable files now rather than in epoch 40."""
-    samples = [*(sample for dataset in source_sets for sample in dataset.train), *_searched([*source_sets, *targets])]
-    problems = records.broken({sample.path: sample for sample in samples}.values())
+def check_pictures(
+    sources: Sequence[Dataset], targets: Sequence[Dataset], others: Sequence[Dataset] = ()
+) -> tuple[list[Dataset], list[Dataset]]:
+    """Sources and targets with notes of the pictures and people that stand where they should not, see `overlap.noted`.
+
+    others: sets whose pictures are read too. Raises ValueError for unreadable files, now rather than in epoch 40.
+    """
+    found = looks.look(overlap.paths([*sources, *targets, *others]))
+    problems = looks.faults(found)
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ValueError(
             f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists"
         )
+    return overlap.noted(sources, targets, looks.copies(found))
 
 
 def _searched(datasets: Sequence[Dataset]) -> list[Sample]:

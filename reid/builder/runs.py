@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 from reid import checkpoint, config, processes, runtime
 from reid.builder import objects, plugins, refusals, registry, resuming, stages, teacher
 from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
-from reid.data import sources
+from reid.data import overlap, sources
 from reid.data.records import Dataset, Sample
 from reid.data.sources import TrainSet
 from reid.evaluation import protocol
@@ -130,7 +130,6 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
     )
     refusals.check_shared_memory(cfg, data.sources, [*data.validation, *data.targets])
     refusals.check_batch(cfg, method)
-    refusals.check_pictures([*data.sources, *data.validation], data.targets)
     return data, trainer, scorer
 
 
@@ -151,6 +150,7 @@ class _Data:
             # Who is held out belongs to the protocol, not to a run's chance: the same people for every SEED.
             source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, seed=0)
             validation.append(held_out)
+        source_sets, targets = refusals.check_pictures(source_sets, targets, validation)
         return cls(source_sets, validation, targets, sources.join(source_sets))
 
 
@@ -175,7 +175,7 @@ def score(
     if not cfg.DATASETS.TARGETS:
         raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
     origins = registry.origins(cfg, without=() if content is None else ("DATASETS.SOURCES",))
-    targets = objects.targets(cfg)
+    _, targets = refusals.check_pictures([], objects.targets(cfg))
     rules = rules_of(cfg, [], targets)
     runtime.seed(cfg.SEED)
     if content is None:
@@ -186,6 +186,7 @@ def score(
         folder, notes, trained_by = Path(cfg.OUTPUT_DIR), notes_of(source_sets), 0
     else:
         rules["sources"] = content["protocol"]["sources"]
+        targets = [overlap.known_people(target, content["label_map"].get(target.name, ())) for target in targets]
         num_classes = sum(len(pids) for pids in content["label_map"].values())
         method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
         state = checkpoint.weights(content, weights or "", average=cfg.TEST.EMA)
@@ -201,7 +202,6 @@ def score(
         keep = cfg.TEST.CACHE is not False
         scorer = Scorer(cfg, method, targets, [], run, rules, notes, device, trained_by, keep=keep)
         refusals.check_shared_memory(cfg, [], targets)
-        refusals.check_pictures([], targets)
         run.open(config.dump(cfg))
         method.to(device)
         plugins.say(origins, content)

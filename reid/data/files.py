@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from reid.data import records
+from reid.data import looks, records
 from reid.data.records import Sample
 
 try:
@@ -37,7 +37,7 @@ def whole_pictures(folder: Path) -> list[Path]:
     for path in folder.glob(".*"):
         path.unlink()
     start = len(f"{folder}/")
-    for line in records.broken(Sample(str(path), 1, None) for path in records.images(folder)):
+    for line in looks.broken(Sample(str(path), 1, None) for path in records.images(folder)):
         (folder / line[start:].partition(": ")[0]).unlink()
     return records.images(folder)
 

@@ -11,15 +11,36 @@ import os
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 from reid import escape
 
-IMAGE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"])
+LARGEST = 2**63 - 1  # of a pid or a camid
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".gif",
+        ".avif",
+        ".jp2",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+    ]
+)
 
 
 class Sample(NamedTuple):
@@ -87,6 +108,25 @@ class Dataset:
     def __post_init__(self) -> None:
         if not self.name or {"/", os.sep} & set(self.name):
             raise ValueError(f"found a data set called {self.name!r}; expected a name that files can begin with")
+
+        self._check()
+
+    def _check(self) -> None:
+        """Raises ValueError for a number that none can be, and for a picture that is of two people or twice in one list."""
+        of: dict[str, int] = {}
+        for samples in (self.train, *(side for trial in self.searches for side in (trial.query, trial.gallery or ()))):
+            if len({sample.path for sample in samples}) < len(samples):
+                path, number = Counter(sample.path for sample in samples).most_common(1)[0]
+                raise ValueError(f"{path}: found {number} times in one list of {self.name}; expected each picture once")
+            for path, pid, camid in samples:
+                if not 0 <= pid <= LARGEST or not (camid is None or 0 <= camid <= LARGEST):
+                    raise ValueError(
+                        f"{path}: found the person {pid} and the camera {camid}; expected numbers of 0 to {LARGEST}"
+                    )
+                if of.setdefault(path, pid) != pid:
+                    raise ValueError(
+                        f"{path}: found as the persons {of[path]} and {pid}; expected one: correct the list"
+                    )
 
     def __repr__(self) -> str:
         name = escape.line(self.name)
@@ -223,69 +263,6 @@ def read(path: str) -> bytes:
 @functools.lru_cache(maxsize=16)
 def _archive(path: str, process: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
-
-
-def broken(samples: Iterable[Sample]) -> list[str]:
-    """Pictures that cannot be used, each as one line `path: reason`; nothing is decoded.
-
-    Sees a missing file, zero bytes, something that is not a picture, and a JPEG, PNG or BMP that was cut short.
-    """
-    paths = sorted({sample.path for sample in samples})
-    chunks = [paths[start : start + 1000] for start in range(0, len(paths), 1000)]
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return [line for lines in pool.map(_broken_of, chunks) for line in lines]
-
-
-def _broken_of(paths: Sequence[str]) -> list[str]:
-    return [f"{path}: {reason}" for path in paths if (reason := _fault(path))]
-
-
-_WINDOW = 1024  # some cameras and editors append a few bytes after the picture's end
-
-
-def _fault(path: str) -> str:
-    """Why a file is no usable picture; empty if nothing speaks against it."""
-    try:
-        if ".zip/" in path:
-            whole = read(path)
-            return _fault_of(whole[:16], whole[-_WINDOW:], len(whole))
-        with open(path, "rb", buffering=0, opener=_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                return "not a file but a pipe or a device"
-            size = status.st_size
-            head = file.read(_WINDOW)
-            tail = head
-            if size > _WINDOW:
-                file.seek(-_WINDOW, os.SEEK_END)
-                tail = file.read(_WINDOW)
-            return _fault_of(head, tail, size)
-    except FileNotFoundError:
-        return "missing"
-    except (OSError, ValueError) as error:
-        return f"cannot be read ({error})"
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Opens a named pipe without waiting for somebody who writes into it."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _fault_of(head: bytes, tail: bytes, size: int) -> str:
-    if size == 0:
-        return "zero bytes"
-    if head.startswith(b"\xff\xd8\xff"):
-        # Inside a JPEG's coded data FF is always followed by 00 or a restart mark, so FF D9 can only be the end.
-        return "" if b"\xff\xd9" in tail else "a JPEG cut short (no end mark)"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "" if b"IEND" in tail else "a PNG cut short (no end chunk)"
-    if head.startswith(b"BM"):
-        return "" if size >= int.from_bytes(head[2:6], "little") else "a BMP cut short"
-    if head.startswith((b"II*\0", b"MM\0*")) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        return ""
-    if head[:1] == b"P" and head[1:2] in b"123456":
-        return ""
-    return f"not a picture (starts with {head[:4]!r})"
 
 
 # ---- what a set must be

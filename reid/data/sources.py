@@ -105,7 +105,6 @@ def join(datasets: Sequence[Dataset]) -> TrainSet:
             )
     samples = [sample for dataset in datasets for sample in dataset.train]
     domains = np.repeat(np.arange(len(datasets)), [len(dataset.train) for dataset in datasets])
-    assert min(sample.pid for sample in samples) >= 0, "a data set has handed on junk (pid -1)"
     people = list(zip(domains.tolist(), (sample.pid for sample in samples), strict=True))
     cameras = [(d, sample.camid) for d, sample in zip(domains.tolist(), samples, strict=True)]
     known = [(d, camid) for d, camid in cameras if camid is not None]

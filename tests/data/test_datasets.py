@@ -11,7 +11,7 @@ import pytest
 from trees import grow, market, picture
 
 import reid.data.datasets
-from reid.data import records
+from reid.data import looks, records
 from reid.data.datasets import _market, folder, grocery_store, market1501, omniglot, pku_reid
 from reid.evaluation import rank
 
@@ -175,7 +175,7 @@ def test_omniglot_drops_alphabets_of_both_archives_from_the_test_side(tmp_path, 
     assert {Path(sample.path).parts[-3] for sample in trial.query} == {"Sanskrit", "Tagalog"}
     assert trial.gallery is None
     assert loaded.metric == "retrieval"
-    assert records.broken([*loaded.train, *trial.query]) == []
+    assert looks.broken([*loaded.train, *trial.query]) == []
     assert "found 5 train characters, expected 136" in loaded.notes[0]
     with pytest.raises(ValueError, match="expected 136"):
         omniglot.load(tmp_path)
@@ -283,6 +283,37 @@ def test_folder_of_classes_with_query_and_gallery(tmp_path):
         folder.load(tmp_path, path="mine")
 
 
+def test_folder_notes_what_it_passes_over(tmp_path):
+    grow(
+        tmp_path / "mine", "a/1.jpg", "b/cam1/1.jpg", "b/cam2/2.jpg", "c/1.heic", "a/film.mp4", "notes.txt", "a/.hidden"
+    )
+    assert folder.load(tmp_path, path="mine").notes == (
+        "mine: 2 pictures lie in folders that are not read, the first b/cam1/1.jpg, b/cam2/2.jpg",
+        "mine: 2 files are of kinds that are not read, the first a/film.mp4, c/1.heic; HEIC is not read: convert it to JPEG, "
+        "as `heif-convert x.heic x.jpg` does",
+    )
+    (tmp_path / "mine" / "a" / "round").symlink_to(tmp_path / "mine")
+    assert len(folder.load(tmp_path, path="mine").notes) == 2
+    grow(tmp_path / "market", "bounding_box_train/0001_c1.jpg", "bounding_box_train/-1_c1.jpg", "gt_bbox/0001_c1.jpg")
+    assert folder.load(tmp_path, path="market").notes == (
+        "market: 1 pictures lie in folders that are not read, the first gt_bbox/0001_c1.jpg",
+    )
+    grow(tmp_path / "phone", "a/1.heic")
+    with pytest.raises(ValueError, match=r"found no pictures in .*1 files are of kinds .*a/1\.heic; HEIC"):
+        folder.load(tmp_path, path="phone")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("-2_c1.jpg", "person -2"), (f"{10**30}_c1.jpg", "person 1000"), (f"1_c{10**20}.jpg", "camera 1000")],
+)
+def test_numbers_in_names_that_none_can_be_are_one_line(tmp_path, name, found):
+    grow(tmp_path / "mine", "0001_c1.jpg", name)
+    with pytest.raises(ValueError, match=rf"{name}: found the .*{found}.*expected numbers of 0 to") as error:
+        folder.load(tmp_path, path="mine")
+    assert "\n" not in str(error.value)
+
+
 def test_folder_has_no_class_that_scoring_takes_for_a_distractor(tmp_path):
     grow(tmp_path / "mine", "query/a/1.jpg", "gallery/a/2.jpg", "query/b/1.jpg", "gallery/b/2.jpg")
     (trial,) = folder.load(tmp_path, path="mine").trials
@@ -383,5 +414,5 @@ def test_real_sets_have_their_counts_and_no_broken_picture(real_data, module, li
     loaded = module.load(real_data)
     assert repr(loaded) == line
     assert loaded.notes == ()
-    pictures = [*loaded.train, *(sample for trial in loaded.trials for sample in trial.query)]
-    assert records.broken(pictures) == []
+    everything = [*loaded.train, *(sample for trial in loaded.trials for sample in trial.query)]
+    assert looks.broken(everything) == []

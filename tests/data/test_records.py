@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from trees import grow, picture
 
-from reid.data import records
+from reid.data import looks, records
 from reid.data.records import Card, Dataset, Sample, Trial
 
 CARD = Card("A set", "any", "https://example.org/set")
@@ -142,6 +142,19 @@ def test_broken_pictures_are_named_each_with_its_reason(tmp_path):
         "good.tif": picture(".tiff"),
         "good.webp": picture(".webp"),
         "good.pgm": b"P5 2 1 255 ab",
+        **{f"good{suffix}": picture(suffix) for suffix in (".avif", ".jp2", ".jpe", ".dib", ".pnm")},
+        "good.gif": b"GIF89a\x01\0\x01\0",
+        "good.jfif": jpeg,
+        "trailed.jpg": jpeg + b"\0\xff" * 2000,
+        "trailed.png": png + bytes(3000),
+        "cut_after_a_thumbnail.jpg": jpeg[:2]
+        + b"\xff\xe1"
+        + (len(jpeg) + 2).to_bytes(2, "big")
+        + jpeg
+        + jpeg[2:-9]
+        + b"\0" * 3000,
+        "photo.heic": b"\0\0\0\x18ftypheic\0\0\0\0",
+        "film.jpg": b"\0\0\0\x18ftypisom\0\0\0\0",
         "padded.jpg": jpeg + b"\0" * 50,
         "cut.jpg": jpeg[:-9],
         "cut.png": png[:-14],
@@ -155,12 +168,15 @@ def test_broken_pictures_are_named_each_with_its_reason(tmp_path):
         file.writestr("good.png", png)
         file.writestr("empty.png", b"")
     names = [*files, "absent.jpg", "x.zip/good.png", "x.zip/empty.png", "x.zip/absent.png"]
-    lines = records.broken([Sample(f"{tmp_path}/{name}", 1, None) for name in names * 2])
+    lines = looks.broken([Sample(f"{tmp_path}/{name}", 1, None) for name in names * 2])
     found = {line.removeprefix(f"{tmp_path}/").split(": ", 1)[0]: line.split(": ", 1)[1] for line in lines}
     assert len(lines) == len(found), "a picture named twice is reported once"
     assert {name: reason.split(" (")[0] for name, reason in found.items()} == {
         "absent.jpg": "missing",
         "cut.bmp": "a BMP cut short",
+        "cut_after_a_thumbnail.jpg": "a JPEG cut short",
+        "film.jpg": "not a picture but a film",
+        "photo.heic": "HEIC is not read: convert it to JPEG, as `heif-convert x.heic x.jpg` does",
         "cut.jpg": "a JPEG cut short",
         "cut.png": "a PNG cut short",
         "empty.jpg": "zero bytes",
@@ -174,7 +190,7 @@ def test_checking_ten_thousand_pictures_takes_about_a_tenth_of_a_second(tmp_path
     grow(tmp_path, *(f"{i}.jpg" for i in range(10_000)))
     samples = [Sample(f"{tmp_path}/{i}.jpg", 1, None) for i in range(10_000)]
     start = time.process_time()
-    assert records.broken(samples) == []
+    assert looks.broken(samples) == []
     assert time.process_time() - start < 1.0  # 0.11 s measured; ten times that is something else
 
 
@@ -218,10 +234,10 @@ def test_named_pipe_among_pictures_is_named_and_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "lists.csv")
     code = """
 import sys
-from reid.data import records
+from reid.data import looks, records
 from reid.data.datasets import folder
 from reid.data.records import Sample
-print(*records.broken(Sample(str(path), 1, None) for path in records.images(sys.argv[1])))
+print(*looks.broken(Sample(str(path), 1, None) for path in records.images(sys.argv[1])))
 try:
     folder.load(sys.argv[1], path=sys.argv[1])
 except (ValueError, OSError) as error:

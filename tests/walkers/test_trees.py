@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from reid.builder import registry
-from reid.data import records
+from reid.data import looks
 from reid.data.datasets import walkers
 from reid.data.walkers import trees
 from reid.data.walkers.floor import pixels
@@ -118,7 +118,7 @@ def test_source_is_read_as_train_and_a_test_half(drawn):
     assert {sample.pid for sample in dataset.train} == set(range(1, 25))
     (trial,) = dataset.trials
     assert {sample.pid for sample in trial.query} == {sample.pid for sample in trial.gallery} == {25, 26}
-    assert not records.broken([*dataset.train, *trial.query, *trial.gallery])
+    assert not looks.broken([*dataset.train, *trial.query, *trial.gallery])
     assert {cv2.imread(sample.path).shape for sample in dataset.train} == {(32, 16, 3)}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reid.data import files
-from reid.data.datasets.folder import COLUMNS
+from reid.data.datasets._csv import COLUMNS
 from reid.data.records import Dataset, Sample
 
 

@@ -5,7 +5,8 @@ market   bounding_box_train/, query/, bounding_box_test/ with pictures named <pi
 classes  a folder of pictures a class, all for training; or the same below train/ and test/, or train/, query/ and
          gallery/. There are no cameras.
 csv      a CSV file (or a folder with one) whose first line is `path,pid,camid,split`: path relative to the file, pid any
-         text, camid a whole number or empty, split one of train, query, gallery; or test, which searches itself.
+         text, camid a whole number or empty, split one of train, query, gallery; or test, which searches itself. Other
+         orders, spellings and separators are read where they leave no doubt: see `_csv`.
 
 Classes are numbered from 1 over their sorted names, as pid 0 would be a distractor.
 
@@ -14,18 +15,17 @@ Counts: none are known. Terms: yours to know.
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 
-from reid.data import records
-from reid.data.datasets import _market
+from reid import escape
+from reid.data import looks, records
+from reid.data.datasets import _csv, _market
 from reid.data.records import Card, Dataset, Sample, Trial
 
 CARD = Card(title="a folder of your own", terms="not known to this toolkit", page="datasets/README.md")
 FORMS = ("market", "classes", "csv")
-COLUMNS = ["path", "pid", "camid", "split"]
-SPLITS = ("train", "query", "gallery", "test")
+SPLITS = _csv.SPLITS
 TREE = "a folder or a CSV file below DATASETS.ROOT in one of the forms market, classes, csv"
 
 Parts = dict[str, list[Sample]]
@@ -56,8 +56,10 @@ def load(
     place = records.find(root, [path], dataset="folder", card=CARD, tree=TREE)
     form = _form_of(place) if form == "auto" else form
     parts = {"market": _market_parts, "classes": _class_parts, "csv": _csv_parts}[form](place)
+    notes = () if form == "csv" else _passed_over(place, parts)
     if not any(parts.values()):
-        raise ValueError(f"folder: found no pictures in {place} read as {form}; expected {TREE}")
+        told = "".join(f" ({note})" for note in notes)
+        raise ValueError(f"folder: found no pictures in {place} read as {form}{told}; expected {TREE}")
     return Dataset(
         Path(path).stem if place.is_file() else Path(path).name,
         place.parent if place.is_file() else place,
@@ -66,6 +68,7 @@ def load(
         CARD,
         metric=metric,
         variant={"form": form},
+        notes=notes,
     )
 
 
@@ -123,34 +126,50 @@ def _class_parts(place: Path) -> Parts:
 
 
 def _csv_files(folder: Path) -> list[Path]:
-    """CSV files in `folder` whose first line is ours; other lists may lie beside the pictures."""
-    return [path for path in sorted(folder.glob("*.csv")) if path.is_file() and _header(path) == COLUMNS]
-
-
-def _header(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return [name.strip() for name in next(csv.reader(file), [])]
+    """CSV files in `folder` that list pictures; other lists may lie beside the pictures."""
+    return [path for path in sorted(folder.glob("*.csv")) if path.is_file() and _csv.is_one(path)]
 
 
 def _csv_parts(place: Path) -> Parts:
     files = [place] if place.is_file() else _csv_files(place)
-    if len(files) != 1 or _header(files[0]) != COLUMNS:
+    if len(files) != 1:
         raise ValueError(
-            f"folder: found {len(files)} CSV files for {place}; expected one whose first line is {','.join(COLUMNS)}"
+            f"folder: found {len(files)} CSV files for {place}; expected one whose first line is {','.join(_csv.COLUMNS)}"
         )
-    with files[0].open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        rows = [(reader.line_num, row) for row in reader if any(row)][1:]
-    names = sorted({row[1].strip() for _, row in rows if len(row) == len(COLUMNS)})
-    pids = {name: pid for pid, name in enumerate(names, start=1)}
+    rows = _csv.rows(files[0])
+    pids = {name: pid for pid, name in enumerate(sorted({row.pid for row in rows}), start=1)}
     parts: Parts = {split: [] for split in SPLITS}
-    for number, row in rows:
-        try:
-            path, pid, camid, split = (cell.strip() for cell in row)
-            sample = Sample(str(records.below(files[0].parent, path)), pids[pid], int(camid) if camid else None)
-            parts[split].append(sample)
-        except (ValueError, KeyError) as error:
-            raise ValueError(
-                f"{files[0]}, line {number}: {error}; expected {','.join(COLUMNS)} with split one of {', '.join(SPLITS)}"
-            ) from error
+    for row in rows:
+        parts[row.split].append(Sample(str(row.path), pids[row.pid], row.camid))
     return {split: sorted(samples, key=lambda sample: sample.path) for split, samples in parts.items() if samples}
+
+
+def _passed_over(place: Path, parts: Parts) -> tuple[str, ...]:
+    """For `Dataset.notes`: pictures in folders that the form does not read, and files beside pictures that are of other kinds."""
+    read = {os.path.dirname(sample.path) for samples in parts.values() for sample in samples}  # noqa: PTH120
+    unread: list[str] = []
+    others: list[str] = []
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(place, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        real = os.path.realpath(folder)
+        if real in seen:  # links may lead in a circle
+            folders[:], names = [], []
+        seen.add(real)
+        for name in sorted(names):
+            if records.is_image(name) and folder not in read:
+                unread.append(os.path.join(folder, name))  # noqa: PTH118
+            elif not records.is_image(name) and not name.startswith(".") and (folder in read or folder != str(place)):
+                others.append(os.path.join(folder, name))  # noqa: PTH118
+    notes = []
+    if unread:
+        notes.append(f"{len(unread):,} pictures lie in folders that are not read, {_firsts(unread, place)}")
+    if others:
+        heic = any(name.lower().endswith((".heic", ".heif")) for name in others)
+        advice = f"; {looks.HEIC}" if heic else ""
+        notes.append(f"{len(others):,} files are of kinds that are not read, {_firsts(others, place)}{advice}")
+    return tuple(f"{place.name}: {note}" for note in notes)
+
+
+def _firsts(paths: list[str], place: Path) -> str:
+    return f"the first {escape.line(', '.join(str(Path(path).relative_to(place)) for path in paths[:3]))}"
