@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 import reid
 from reid.vectors import store as stores
@@ -104,6 +103,8 @@ def embed(
     Where torchrun started several processes, each takes its share of the shards; a shard depends on none but its pictures.
     Batches end where shards do, so an embedding that was broken off gives the bytes of an unbroken one.
     """
+    from tqdm import tqdm  # here, so that opening an export needs no more than reading one
+
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     size, batch = store.header["shard"], store.header["batch"]
     num_shards = store.header["inputs"][0]["shards"]
@@ -114,7 +115,7 @@ def embed(
     with bar, ThreadPoolExecutor(max(workers, 1)) as pool:
         prepared = _prepared(source, positions, transform, pool, ahead=4 * batch)
         for number, span in spans.items():
-            store.write(number, _shard(islice(prepared, len(span)), encode, batch, store.header["dim"], bar))
+            store.write(number, _shard(islice(prepared, len(span)), encode, batch, store.header["dim"], bar.update))
 
 
 def in_memory(
@@ -127,9 +128,9 @@ def in_memory(
     workers: int,
 ) -> Shard:
     """A whole source as one shard that is written nowhere: for queries."""
-    with tqdm(disable=True) as bar, ThreadPoolExecutor(max(workers, 1)) as pool:
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
         prepared = _prepared(source, list(range(len(source.rows))), transform, pool, ahead=4 * batch)
-        return _shard(prepared, encode, batch, dim, bar)
+        return _shard(prepared, encode, batch, dim)
 
 
 def _prepared(
@@ -158,7 +159,11 @@ def _prepare(load: Load, transform: Callable[[np.ndarray], np.ndarray]) -> np.nd
 
 
 def _shard(
-    prepared: Iterable[Prepared], encode: Callable[[np.ndarray], np.ndarray], batch: int, dim: int, bar: tqdm
+    prepared: Iterable[Prepared],
+    encode: Callable[[np.ndarray], np.ndarray],
+    batch: int,
+    dim: int,
+    after_each: Callable[[], object] = lambda: None,
 ) -> Shard:
     vectors, kept, refused = [np.empty((0, dim), np.float32)], [], []
     waiting: list[tuple[int, Row, np.ndarray]] = []
@@ -183,7 +188,7 @@ def _shard(
             waiting.append((position, row, picture))
         if len(waiting) == batch:
             flush()
-        bar.update()
+        after_each()
     flush()
     refused.sort()
     told = {

@@ -123,6 +123,14 @@ def test_ivfpq_finds_what_it_says_and_less_where_only_codes_decide(large, monkey
     assert recall(large, queries) < 0.9
 
 
+def test_candidates_that_are_none_or_gone_never_win(store):
+    row = np.array(store.read(0).vectors[:1])
+    found = search.rescored(store, -row, np.array([[-1, 0, 8, 77 << 32]]), 3)  # 8 gave no vector, 77 is no shard
+    assert found.ids.tolist() == [[0, -1, -1]]
+    assert found.scores[0, 0] == pytest.approx(-1, abs=1e-6)
+    assert np.isneginf(found.scores[0, 1:]).all()
+
+
 def test_hnsw_finds_all_of_a_small_store(store):
     about = index.build(store, "hnsw")
     assert about == {"kind": "hnsw", "rows": 267, "effort": 128, "recall": {"128": 1.0}, "shards": [0, 1, 2, 3, 4]}
@@ -188,7 +196,7 @@ def everywhere(store: Store, needle: bytes | str) -> list[str]:
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
 def test_removed_person_is_not_found_and_no_byte_of_it_is_left(store, kind):
     index.build(store, kind)
-    (store.folder / ".000001.npz.77").write_bytes(store.path(1).read_bytes())  # of a process that was killed
+    (store.folder / ".000099.npz.77").write_bytes(store.path(1).read_bytes())  # of a process that was killed
     (store.folder / "000099.npz").write_bytes(store.path(1).read_bytes())  # of one that was killed while it added
     store.write_refused()
     vectors, columns = everything(store)
