@@ -103,7 +103,7 @@ def load(path: str | Path, *, resume: bool = False) -> dict[str, Any]:
     where = f"checkpoint: {path}"
     content = _read(path)
     version = content.get("version")
-    if version not in (1, VERSION):
+    if type(version) is not int or version not in (1, VERSION):
         raise ValueError(f"{where} has format version {version}; this release reads the versions 1 and {VERSION}")
     if version == 1 and resume:
         raise ValueError(
@@ -155,7 +155,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"checkpoint: {path} ({path.stat().st_size:,} bytes) cannot be read: {_first_line(error)}; "
             "it may be cut short. Use an older checkpoint of the run"
         ) from None
-    if not isinstance(content, dict) or content.get("format") != digest.FORMAT:
+    if not isinstance(content, dict) or str(content.get("format")) != digest.FORMAT:
         raise ValueError(
             f"checkpoint: {path} is not a checkpoint of this toolkit; "
             "bare weights go into MODEL.BACKBONE.WEIGHTS instead"
@@ -171,6 +171,11 @@ def _check(content: dict[str, Any], where: str) -> None:
             whole = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
             if not whole and not name.endswith("_extra_state"):
                 raise ValueError(f"model.{name} is of type {type(value).__name__}, expected a plain tensor")
+        progress = content["progress"]
+        counters = {**progress["lengths"], **{name: progress[name] for name in ("epoch", "batch", "step", "skipped")}}
+        for name, count in {**counters, "num_samples": content["num_samples"]}.items():
+            if count < 0:
+                raise ValueError(f"{name} is {count}, expected 0 or more")
     except ValueError as error:
         raise ValueError(f"{where} is malformed: {error}") from None
 
@@ -221,6 +226,20 @@ def load_state(module: torch.nn.Module, state: dict[str, Any], path: str | Path,
         raise ValueError(f"checkpoint: {path} does not fit this config's model: {shown}. Use the config of its own run")
     with fitting(path):
         module.load_state_dict(state, strict=False)
+
+
+@contextlib.contextmanager
+def opening(path: str | Path) -> Iterator[None]:
+    """Whatever fails within, where the method of the checkpoint `path` is made anew, is an error of one line."""
+    try:
+        yield
+    except errors.MENDABLE:
+        raise
+    except Exception as error:  # sizes that no memory holds, options that no constructor foresaw
+        raise ValueError(
+            f"checkpoint: {path} cannot be opened: what its config asks for cannot be made ({type(error).__name__}: "
+            f"{_first_line(error)}). Use another copy"
+        ) from error
 
 
 @contextlib.contextmanager

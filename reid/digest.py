@@ -30,9 +30,10 @@ def check(content: Mapping[str, Any], where: str) -> None:
         found = of(content)
     except Exception as error:  # whatever a file can claim to be a tensor
         raise ValueError(f"{where} is malformed: {str(error).partition(chr(10))[0]}") from None
-    if found != content.get("digest"):
+    written = str(content.get("digest"))
+    if found != written:
         raise ValueError(
-            f"{where}: found content of sha256 {found[:16]}, expected {str(content['digest'])[:16]}, with which it was "
+            f"{where}: found content of sha256 {found[:16]}, expected {written[:16]}, with which it was "
             "written; a disk or a copy has changed it. Use another copy, or an older checkpoint of the run"
         )
 

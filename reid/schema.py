@@ -10,8 +10,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 def check(value: Any, hint: Any, where: str = "") -> None:
     """Raises ValueError, in one line, where `value` is not what `hint` says.
 
-    hint: a class, Any, `T | None`, list[T], dict[K, V], or a TypedDict, which names every key there may be, `total` or not. An int will do
-    for a float, a bool for neither.
+    hint: a class, Any, `T | None`, list[T], dict[K, V], or a TypedDict, which names every key there may be, `total` or not.
+    An int will do for a float, a bool for neither.
     """
     kind, inner = get_origin(hint), get_args(hint)
     if kind in (Union, UnionType):

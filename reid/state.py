@@ -91,9 +91,9 @@ class State:
             self.scale.load_state_dict(content["scale"])
             if self.average is not None:
                 self.average.load(content["average"])
+            self.plan = Plan(**content["plan"]) if content["plan"] else None
             runtime.set_random_state(content["random"][runtime.rank() % len(content["random"])])
         self.progress = Progress(**content["progress"])
-        self.plan = Plan(**content["plan"]) if content["plan"] else None
         if self.drift is not None:
             self.drift.kept = content["drift"]
         self.scored = content["scored"]

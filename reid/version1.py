@@ -21,7 +21,10 @@ def config(dump: dict[str, Any]) -> dict[str, Any]:
     block = dump.get("INPUT")
     if not isinstance(block, dict) or not AUGMENT.keys() & block.keys():
         return dump
-    return {**dump, "INPUT": _input(block), **_model(dump), **_test(dump), **_dimn(dump)}
+    try:
+        return {**dump, "INPUT": _input(block), **_model(dump), **_test(dump), **_dimn(dump)}
+    except (AttributeError, TypeError, ValueError) as error:  # a block that is none, a list that is none
+        raise ValueError(f"config: of VERSION 1, but it holds what no run of it says: {error}") from None
 
 
 def content(checkpoint: dict[str, Any]) -> dict[str, Any]:

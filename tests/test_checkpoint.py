@@ -57,6 +57,8 @@ def test_saved_content_is_loaded_with_weights_only(tmp_path):
         ({"progress": []}, "progress is of type list, expected Mapping"),
         ({"model": {"w": [1.0]}}, r"model\.w is of type list, expected a plain tensor"),
         ({"model": {"w": torch.eye(2).to_sparse()}}, "malformed"),
+        ({"progress": {**content()["progress"], "step": -1}}, "step is -1, expected 0 or more"),
+        ({"num_samples": -3}, "num_samples is -3, expected 0 or more"),
         ({"extra": 1}, "extra is not known"),
         ({"optimizer": {}}, "plan is missing"),
         ({"model": {"w": torch.zeros(1).expand(2**40)}}, "expected one that holds its values"),
@@ -199,11 +201,27 @@ def test_other_files_and_versions_are_refused(tmp_path):
     torch.save({"format": digest.FORMAT, "version": 99}, path)
     with pytest.raises(ValueError, match="version 99"):
         checkpoint.load(path)
+    for header in ({"format": torch.zeros(2)}, {"format": digest.FORMAT, "version": torch.zeros(2)}):
+        torch.save(header, path)
+        with pytest.raises(ValueError, match=r"not a checkpoint of this toolkit|has format version"):
+            checkpoint.load(path)
+    torch.save({"format": digest.FORMAT, "version": 2, **content()}, path)
+    with pytest.raises(ValueError, match="expected None, with which it was written"):
+        checkpoint.load(path)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="0 bytes"):
         checkpoint.load(path)
     with pytest.raises(FileNotFoundError, match=r"nothing\.pth"):
         checkpoint.load(tmp_path / "nothing.pth")
+
+
+def test_whatever_fails_while_it_is_opened_is_one_line():
+    for error in (MemoryError("no room\nat all"), KeyError("x"), ZeroDivisionError()):
+        expected = r"^checkpoint: a\.pth cannot be opened: what its config asks for .*$"
+        with pytest.raises(ValueError, match=expected), checkpoint.opening("a.pth"):
+            raise error
+    with pytest.raises(ValueError, match=r"^no sampler x$"), checkpoint.opening("a.pth"):
+        raise ValueError("no sampler x")
 
 
 def test_state_that_does_not_fit_names_keys_and_shapes():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from yacs.config import CfgNode
 from reid import checkpoint, config, runtime
 from reid.builder import objects, plugins, registry
 from reid.data.loader import read_image
-from reid.evaluation import protocol
+from reid.evaluation import protocol, report
 from reid.export import card as cards
 from reid.export import folder, trackers
 from reid.export.graphs import OPSET
@@ -117,7 +116,8 @@ def _restore(path: str | Path, overrides: config.Overrides = ()) -> tuple[CfgNod
     content = checkpoint.load(path)
     cfg = config.parse(content["config"], overrides)
     num_classes = sum(len(pids) for pids in content["label_map"].values())
-    method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
+    with checkpoint.opening(path):
+        method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
     folder.check_method(method)
     checkpoint.load_state(method, checkpoint.weights(content, path, average=cfg.TEST.EMA), path)
     plugins.say(registry.origins(cfg, without=("DATASETS.SOURCES", "DATASETS.TARGETS")), content)
@@ -197,6 +197,5 @@ def _results(path: Path, step: int) -> list[cards.Card]:
     """The last rows of each data set, and of their mean, that were scored at `step`."""
     if not path.is_file():
         return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    rows = [row for row in rows if row["step"] == step and row["kind"] in ("dataset", "mean")]
+    rows = [row for row in report.read(path) if row["step"] == step and row["kind"] in ("dataset", "mean")]
     return list({(row["kind"], row["dataset"], row["metric"]): row for row in rows}.values())

@@ -188,7 +188,8 @@ def score(
         rules["sources"] = content["protocol"]["sources"]
         targets = [overlap.known_people(target, content["label_map"].get(target.name, ())) for target in targets]
         num_classes = sum(len(pids) for pids in content["label_map"].values())
-        method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
+        with checkpoint.opening(weights or ""):
+            method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
         state = checkpoint.weights(content, weights or "", average=cfg.TEST.EMA)
         checkpoint.load_state(method, state, weights or "")
         objects.check_pixels(cfg, method)

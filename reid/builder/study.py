@@ -14,16 +14,31 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
 from tqdm import tqdm
 
-from reid import config
+from reid import config, schema
 from reid.data import files
 
 # This package, whatever else is installed or lies in the working folder, where `-m` would look first.
 REID = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); from reid.commands import main; main()"
-STUDY_KEYS, ROW_KEYS = ("SEEDS", "CONFIG", "SET", "ROWS"), ("CONFIG", "SET", "OF")
+
+
+class Row(TypedDict, total=False):
+    CONFIG: str
+    SET: dict[str, Any]
+    OF: str
+
+
+class Needed(TypedDict):
+    SEEDS: list[int]
+    ROWS: dict[Any, Any]  # a `Row` each
+
+
+class Study(Needed, total=False):
+    CONFIG: str
+    SET: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,16 +65,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
     Raises ValueError or FileNotFoundError for what is no study or no config, before anything runs.
     """
     file = config.find(path)
-    study = _mapping(config.mapping(file, str(path)), STUDY_KEYS, str(path))
-    listed = _mapping(study["ROWS"], None, f"{path}: ROWS")
-    for name in listed:
+    study = _checked(config.mapping(file, str(path)), Study, str(path))
+    for name in study["ROWS"]:
         if not isinstance(name, str) or name in ("", ".", "..") or {"/", os.sep, "\0"} & set(name):
             raise ValueError(
                 f"{path}: found the row {name!r}; expected a text that can name a folder, without {os.sep}"
             )
-    rows = {name: _mapping(row or {}, ROW_KEYS, f"{path}: row {name}") for name, row in listed.items()}
-    if not isinstance(study["SEEDS"], list) or not all(type(seed) is int for seed in study["SEEDS"]):
-        raise ValueError(f"{path}: SEEDS is {study['SEEDS']!r}; expected a list of whole numbers, such as [0, 1, 2]")
+    listed = study["ROWS"].items()
+    rows = {name: _checked({} if row is None else row, Row, f"{path}: row {name}") for name, row in listed}
     root = Path(config.default_output_dir(path))
     jobs = []
     for name, row in rows.items():
@@ -128,16 +141,14 @@ def _words(values: dict[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in (key, str(value))]
 
 
-def _mapping(content: Any, known: Sequence[str] | None, where: str) -> dict[str, Any]:
-    """`content`, if it is a mapping of `known` keys (None: of any)."""
-    if not isinstance(content, dict):
-        raise ValueError(f"{where}: found {content!r}; expected a block {{KEY: ...}}")
-    if known is None:
-        return content
-    for key in content:
+def _checked(content: Any, hint: Any, where: str) -> Any:
+    """`content`, if it is what the TypedDict `hint` says."""
+    known = list(get_type_hints(hint))
+    for key in content if isinstance(content, dict) else ():
         if key not in known:
             raise ValueError(f"{where}: no key {key}{config.nearest(str(key), known)}; there are {', '.join(known)}")
-    missing = {"SEEDS", "ROWS"} & set(known) - content.keys()
-    if missing:
-        raise ValueError(f"{where}: found no {', '.join(sorted(missing))}; expected {', '.join(known)}")
+    try:
+        schema.check(content, hint)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     return content

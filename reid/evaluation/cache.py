@@ -42,8 +42,10 @@ def kept(folder: Path, title: str, key: str, num: int, compute: Callable[[], Ten
     if not processes.agree(int(not path.exists())):  # computing is shared, so all of them compute or none
         try:
             rows = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
+        except Exception as error:  # a damaged file can fail in any way a parser can
             raise ValueError(f"cache: {path} holds no embeddings ({error}); delete it") from error
+        if not isinstance(rows, np.ndarray):
+            raise ValueError(f"cache: {path} holds several arrays; expected one. Delete it")
         if rows.ndim < 2 or rows.shape[0] != num or rows.dtype != np.float32:
             raise ValueError(f"cache: {path} holds {rows.dtype} {rows.shape}; expected float32 ({num}, ...). Delete it")
         logger.info("%s: %s embeddings read from %s", title, format(num, ","), path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from reid import escape
+from reid import escape, schema
+from reid.evaluation import report
 
 SPANS = (10, 100, 1000)  # optimiser steps
 
@@ -58,10 +58,11 @@ def curves(run: str | Path) -> dict[str, list[tuple[int, float]]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: found no such file; expected the folder of a run")
     found: dict[str, list[tuple[int, float]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for number, row in enumerate(report.lines(path), start=1):
         for name in row:
             if name.startswith(("drift_", "memory_drift_")):
+                schema.check(row.get("step"), int, f"{path}, line {number}: step")
+                schema.check(row[name], float, f"{path}, line {number}: {name}")
                 found.setdefault(name, []).append((row["step"], row[name]))
     if not found:
         raise ValueError(f"{path}: found no drift; expected a run with DRIFT.EVERY 10, 100 or 1000, or with a memory")

@@ -4,16 +4,45 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
-from reid import escape
+from reid import escape, schema
 
 Row = dict[str, Any]
 
+FIGURE = re.compile(r"R\d+|mAP|mINP|R@\d+|MAP@R|RP|MRR|MAP@5|NMI|AMI|DIR@[\d.e-]+|changed")
 REID = (("Rank-1", "R1"), ("Rank-5", "R5"), ("Rank-10", "R10"), ("mAP", "mAP"), ("mINP", "mINP"))
 HEAD = ("Dataset", "Role")
+
+
+class Needed(TypedDict):
+    """What every row of `results.jsonl` says."""
+
+    kind: str
+    dataset: str
+    role: str
+    metric: str
+    step: int
+    seed: int
+    fingerprint: str
+    selection: str
+
+
+class Known(Needed, total=False):
+    """And what some say besides their figures."""
+
+    trial: int
+    num_trials: int
+    num_datasets: int
+    rescoring: str
+    notes: list[str]
+    protocol: list[str]
+
+
+NUMBERED = {"trial": "trial", "dataset": "num_trials", "mean": "num_datasets"}  # what a row of each kind says as well
 
 
 def append(path: str | Path, rows: Iterable[Row]) -> None:
@@ -33,12 +62,31 @@ def append(path: str | Path, rows: Iterable[Row]) -> None:
 
 
 def read(path: str | Path) -> list[Row]:
+    """The rows of a run's `results.jsonl`. Raises ValueError naming the line that is none."""
+    rows = lines(path)
+    for number, row in enumerate(rows, start=1):
+        known = {name: value for name, value in row.items() if name in get_type_hints(Known)}
+        try:
+            schema.check(known, Known)
+            if NUMBERED.get(row["kind"]) not in row:
+                raise ValueError(
+                    f"it is a row of the kind {row['kind']} without {NUMBERED.get(row['kind'], 'a meaning')}"
+                )
+            for name in filter(FIGURE.fullmatch, row):
+                schema.check(row[name], float, name)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: not a row of results ({error}); remove the line") from None
+    return rows
+
+
+def lines(path: str | Path) -> list[Row]:
     """The rows of a file of JSON lines. Raises ValueError naming the line that is none."""
     rows = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            schema.check(rows[-1], dict[str, Any])
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}: not a row of results ({error}); remove the line") from error
     return rows
 

@@ -6,7 +6,6 @@ Plain arithmetic on rows of `results.jsonl`; it imports no torch. A summary neve
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,12 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from reid.evaluation.report import FIGURE
+
 Row = dict[str, Any]
 
 OVER = ("seeds", "trials")
 METRICS = ("R1", "mAP", "R@1", "MAP@R")
-_FIGURE = re.compile(r"R\d+|mAP|mINP|R@\d+|MAP@R|RP|MRR|MAP@5|NMI|AMI|DIR@[\d.e-]+|changed")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def columns(recipes: Sequence[Recipe], metrics: Sequence[str] = ()) -> list[tupl
     Raises ValueError for a figure that no row has.
     """
     rows = [row for row in recipes[0].runs[0].rows if row["kind"] == "dataset" or row.get("num_datasets", 1) > 1]
-    there = {name for row in rows for name in row if _FIGURE.fullmatch(name)}
+    there = {name for row in rows for name in row if FIGURE.fullmatch(name)}
     unknown = [name for name in metrics if name not in there]
     if unknown:
         raise ValueError(f"summary: no figure {', '.join(unknown)}; there are {', '.join(sorted(there))}")

@@ -5,15 +5,94 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from reid import escape
+from reid import escape, schema
 
 FORMAT, VERSION = "reid export", 1
 JSON_NAME, MARKDOWN_NAME = "card.json", "card.md"
+LARGEST = 4096  # side of a picture that a card may ask for
 FIGURES = ("R1", "R5", "R10", "mAP", "mINP", "R@1", "MAP@R", "RP")
 
-Card = dict[str, Any]
+Card = dict[str, Any]  # a `Content`
+
+
+class Pixels(TypedDict):
+    mean: list[float]
+    std: list[float]
+
+
+class Normalise(Pixels):
+    scale: float
+
+
+class OldInput(TypedDict):
+    name: str
+    size: list[int]  # height, width
+    channels: str
+    type: str
+    values: str
+    normalise: Normalise | None
+    interpolation: str
+    crop: float
+
+
+class Input(OldInput, total=False):  # what release 0.1.0 does not write may be missing
+    inside: Pixels | None
+
+
+class Output(TypedDict):
+    name: str
+    dim: int
+    unit_length: bool
+    score: str
+    flip: bool
+
+
+class Graph(TypedDict):
+    format: str
+    side: str
+    files: dict[str, str]  # name -> sha256; the file to open comes first
+    differences: list[float]
+
+
+class Check(TypedDict):
+    pictures: str
+    batches: list[int]
+    limit: float
+
+
+class OldTraining(TypedDict):
+    checkpoint: str
+    sha256: str
+    step: int
+    method: dict[str, Any]
+    backbone: str
+    pretrained: str
+    sources: list[dict[str, str]]
+    protocol: dict[str, Any]
+    fingerprint: str
+    results: list[dict[str, Any]]
+
+
+class Training(OldTraining, total=False):
+    plugins: list[dict[str, str]]
+    norms: list[str]
+    processes: int
+
+
+class Content(TypedDict):
+    """What `card.json` holds."""
+
+    format: str
+    version: int
+    reid: str
+    input: Input
+    output: Output
+    asymmetric: bool
+    graphs: list[Graph]
+    check: Check
+    training: Training
 
 
 def describe_input(input_kind: str, instance_norm: bool, mean: list[float], std: list[float]) -> Card:
@@ -41,13 +120,13 @@ def sha256(path: Path) -> str:
 
 
 def read(folder: Path) -> Card:
-    """The card of an export. Raises FileNotFoundError, or ValueError for one that is broken or of another version."""
+    """The card of an export. Raises FileNotFoundError, or ValueError for one that is broken, malformed or of another version."""
     path = folder / JSON_NAME
     if not path.is_file():
         raise FileNotFoundError(f"export: found no {path}; expected a folder written by reid export")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"export: {path} is not JSON ({error}); export the checkpoint again") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ValueError(f"export: {path} is not a card of this toolkit; export the checkpoint again")
@@ -56,11 +135,31 @@ def read(folder: Path) -> Card:
             f"export: {path} has format version {card.get('version')}; this release reads version {VERSION}: "
             "export the checkpoint again"
         )
+    try:
+        _check(card)
+    except ValueError as error:
+        raise ValueError(f"export: {path} is malformed: {error}; export the checkpoint again") from None
     return card
 
 
+def _check(card: Card) -> None:
+    schema.check(card, Content)
+    inputs, sides = card["input"], [graph["side"] for graph in card["graphs"]]
+    expected = {"query", "gallery"} if card["asymmetric"] else {"both"}
+    if set(sides) != expected:
+        raise ValueError(f"its graphs are of the sides {sorted(set(sides))}, expected {sorted(expected)}")
+    if not all(graph["files"] for graph in card["graphs"]):
+        raise ValueError("a graph has no files")
+    if len(inputs["size"]) != 2 or not all(1 <= side <= LARGEST for side in inputs["size"]):
+        raise ValueError(f"input.size is {inputs['size']}, expected height and width from 1 to {LARGEST:,}")
+    for name in ("normalise", "inside"):
+        if (pixels := inputs.get(name)) and not len(pixels["mean"]) == len(pixels["std"]) == 3:
+            raise ValueError(f"input.{name} is {pixels}, expected a mean and a std of each of three channels")
+
+
 def write(folder: Path, card: Card) -> None:
-    """Both forms of the card, into `folder`."""
+    """Both forms of the card, into `folder`. Raises ValueError for one that is no `Content`."""
+    _check(card)
     text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / JSON_NAME).write_text(text + "\n", encoding="utf-8")
     (folder / MARKDOWN_NAME).write_text(markdown(card), encoding="utf-8")

@@ -175,10 +175,10 @@ def load(path: str | Path, device: str = "auto") -> Model:
     card = cards.read(folder)
     name = card["graphs"][0]["format"] if path.is_dir() else _format_of(path, card)
     graphs = [graph for graph in card["graphs"] if graph["format"] == name]
-    opened = {graph["side"]: _open(folder, graph, card["input"]["normalise"]) for graph in graphs}
-    sides = {side: opened.get(side) or opened["both"] for side in SIDES}
     inputs = card["input"]
     transform = transforms.Test(tuple(inputs["size"]), inputs["interpolation"], inputs["crop"])
+    opened = {graph["side"]: _open(folder, graph, card) for graph in graphs}
+    sides = {side: opened.get(side) or opened["both"] for side in SIDES}
     about = f"{card['training']['method']['NAME']} on {card['training']['backbone']} from {name}"
     preprocessing = {key: inputs[key] for key in ("size", "interpolation", "crop")}
 
@@ -203,7 +203,12 @@ def _format_of(path: Path, card: dict[str, Any]) -> str:
     raise ValueError(f"export: {path.name} is not in the card of {path.parent}, which has {known}")
 
 
-def _open(folder: Path, graph: dict[str, Any], normalise: dict[str, Any] | None) -> Encode:
+def _open(folder: Path, graph: dict[str, Any], card: dict[str, Any]) -> Encode:
+    """The graph as a function, tried on a black picture."""
+    if graph["format"] not in runners.FORMATS:
+        raise ValueError(
+            f"export: {folder} has a graph of the format {graph['format']}; there are {', '.join(runners.FORMATS)}"
+        )
     runners.require(graph["format"], runners.FORMATS[graph["format"]].opens)
     paths = [records.below(folder, name) for name in graph["files"]]
     for path, expected in zip(paths, graph["files"].values(), strict=True):
@@ -213,7 +218,23 @@ def _open(folder: Path, graph: dict[str, Any], normalise: dict[str, Any] | None)
                 f"export: {path} is not the graph of its card: found sha256 {found[:16]}, expected {expected[:16]}; "
                 "export the checkpoint again"
             )
-    return runners.normalised(runners.start(graph["format"], paths[0]), normalise)
+    try:
+        run = runners.normalised(runners.start(graph["format"], paths[0]), card["input"]["normalise"])
+        vector = run(np.zeros((1, 3, *card["input"]["size"]), np.uint8))
+    except Exception as error:  # whatever the programs that run graphs make of one
+        raise ValueError(
+            f"export: {paths[0]} cannot be run ({_first_line(error)}); export the checkpoint again"
+        ) from None
+    if vector.shape != (1, card["output"]["dim"]) or vector.dtype != np.float32 or not np.isfinite(vector).all():
+        raise ValueError(
+            f"export: {paths[0]} gives {vector.dtype} {vector.shape} for a black picture; expected finite float32 "
+            f"(1, {card['output']['dim']}): export the checkpoint again"
+        )
+    return run
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _picture(picture: Picture, number: int) -> np.ndarray:

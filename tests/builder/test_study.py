@@ -96,7 +96,12 @@ def test_told_to_end_it_tells_its_runs_and_begins_no_more(written, monkeypatch):
         ({"ROWS": {"a": {"WEIGHT": 1}}}, "row a: no key WEIGHT"),
         ({"ROWS": {"a": None, "b": {"OF": "c"}}}, "row b scores c, which trains nothing; there are a"),
         ({"ROWS": {"a": {"SET": {"SOLVER.LRR": 1}}}}, "no key SOLVER.LRR"),
-        ({"ROWS": [1]}, r"ROWS: found \[1\]"),
+        ({"ROWS": [1]}, r"it\.yaml: ROWS is of type list, expected Mapping"),
+        ({"ROWS": {"a": 3}}, "row a: it is of type int, expected Mapping"),
+        ({"ROWS": {"a": {"SET": None}}}, "row a: SET is of type NoneType, expected Mapping"),
+        ({"ROWS": {"a": {"SET": {3: 1}}}}, "row a: a key of SET is of type int, expected str"),
+        ({"ROWS": {"a": {"OF": ["b"]}}}, "row a: OF is of type list, expected str"),
+        ({"CONFIG": ["recipe.yaml"]}, "CONFIG is of type list, expected str"),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(written, changes, message):
@@ -112,5 +117,5 @@ def test_row_whose_folder_would_lie_elsewhere_is_refused(written, name):
 
 @pytest.mark.parametrize("seeds", [3, ["../x"], [0.5], [True], None])
 def test_seeds_are_whole_numbers(written, seeds):
-    with pytest.raises(ValueError, match=r"SEEDS is .* expected a list of whole numbers"):
+    with pytest.raises(ValueError, match=r"it\.yaml: SEEDS(\.0)? is of type .*, expected (int|list)"):
         study.load(written(SEEDS=seeds))

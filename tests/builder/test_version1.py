@@ -102,4 +102,7 @@ def test_configs_are_translated_where_they_are_of_version_1():
     assert found["LOSSES"] == []
     assert found["TEST"]["FROZEN"] == ["MODEL.DIM", "INPUT.AUGMENT"]
     steps = [{"NAME": "flip", "PROB": 0.5}, {"NAME": "crop", "PAD": 10}]
+    for block in ({"TEST": []}, {"METHOD": None}, {"TEST": {"FROZEN": 3}}, {"INPUT": {"FLIP": 1, "COLOR_JITTER": 3}}):
+        with pytest.raises(ValueError, match="of VERSION 1, but it holds what no run of it says"):
+            version1.config({**old, **block})
     assert found["INPUT"] == {"AUGMENT": steps}

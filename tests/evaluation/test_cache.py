@@ -1,5 +1,6 @@
 """Kept embeddings: read when everything is as it was, computed anew when anything is not."""
 
+import io
 import logging
 import os
 
@@ -106,7 +107,22 @@ def test_the_time_of_a_picture_in_an_archive_is_the_archives(tmp_path):
     assert cache.pictures([Sample(f"{archive}/a/b.jpg", 1, 1)]) != before
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", np.zeros(3, np.float32)])
+HEADER = b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999), }"
+SEVERAL = io.BytesIO()
+np.savez(SEVERAL, rows=np.zeros((3, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY broken",
+        b"PK\x03\x04broken",
+        SEVERAL.getvalue(),
+        HEADER.ljust(127) + b"\n",
+        np.zeros(3, np.float32),
+    ],
+)
 def test_a_file_that_holds_something_else_is_refused(tmp_path, content):
     path = tmp_path / "set-key.npy"
     np.save(path, content) if isinstance(content, np.ndarray) else path.write_bytes(content)

@@ -14,6 +14,9 @@ def row(dataset="viper", **more):
         "dataset": dataset,
         "role": "target",
         "metric": "reid",
+        "num_trials": 1,
+        "step": 20,
+        "seed": 0,
         "fingerprint": "0a1b2c3d",
         "selection": "last",
         **figures,
@@ -97,6 +100,26 @@ def test_a_broken_line_is_named(tmp_path):
     path.write_text(path.read_text() + '{"kind": "tri\n')
     with pytest.raises(ValueError, match="line 2: not a row of results"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": None}, "kind is of type NoneType, expected str"),
+        ({"step": "20"}, "step is of type str, expected int"),
+        ({"mAP": "high"}, "mAP is of type str, expected float"),
+        ({"notes": "one"}, "notes is of type str, expected list"),
+        ({"kind": "trial"}, "a row of the kind trial without trial"),
+        ({"kind": "other"}, "a row of the kind other without a meaning"),
+    ],
+)
+def test_a_row_that_is_malformed_is_named(tmp_path, change, message):
+    append(tmp_path / "results.jsonl", [row(), row(**change)])
+    with pytest.raises(ValueError, match=rf"line 2: not a row of results \({message}"):
+        read(tmp_path / "results.jsonl")
+    (tmp_path / "list.jsonl").write_text("[1, 2]\n")
+    with pytest.raises(ValueError, match=r"line 1: not a row of results \(it is of type list, expected dict"):
+        read(tmp_path / "list.jsonl")
 
 
 def test_figures_that_are_no_numbers_are_not_written(tmp_path):

@@ -15,6 +15,7 @@ import reid
 from reid.builder import exports, objects
 from reid.data.loader import read_image
 from reid.evaluation.embed import embed
+from reid.export import card as cards
 
 
 def test_checkpoint_and_every_format_embed_alike(made, paths):
@@ -134,6 +135,17 @@ def edit(folder: Path, **changes) -> None:
     (folder / "card.json").write_text(json.dumps({**card, **changes}))
 
 
+def edit_part(folder: Path, part: str, **changes) -> None:
+    edit(folder, **{part: {**json.loads((folder / "card.json").read_text())[part], **changes}})
+
+
+def foreign_graph(folder: Path) -> None:
+    """A file that is no graph, of which the card says that it is."""
+    (folder / "model.onnx").write_bytes(b"hello")
+    (graph,) = [one for one in json.loads((folder / "card.json").read_text())["graphs"] if one["format"] == "onnx"]
+    edit(folder, graphs=[{**graph, "files": {"model.onnx": cards.sha256(folder / "model.onnx")}}])
+
+
 def spoil_graph(folder: Path) -> None:
     data = bytearray((folder / "model.onnx").read_bytes())
     data[len(data) // 2] ^= 1
@@ -148,6 +160,30 @@ def spoil_graph(folder: Path) -> None:
         (lambda f: edit(f, version=2), "", "format version 2; this release reads version 1"),
         (lambda f: edit(f, format="mine"), "model.onnx", "is not a card of this toolkit"),
         (lambda f: (f / "card.json").write_text("{"), "", "is not JSON"),
+        (lambda f: (f / "card.json").write_text("[" * 100_000), "", "is not JSON"),
+        (
+            lambda f: edit(f, input={"size": [32, 16]}),
+            "",
+            r"malformed: input\.channels is missing; .*export the checkpoint",
+        ),
+        (lambda f: edit(f, graphs=[]), "", r"malformed: its graphs are of the sides \[\], expected \['both'\]"),
+        (lambda f: edit(f, graphs=[{"format": "onnx"}]), "", r"graphs\.0\.differences is missing"),
+        (lambda f: edit(f, asymmetric=True), "", r"of the sides \['both'\], expected \['gallery', 'query'\]"),
+        (lambda f: edit(f, training=None), "model.onnx", "training is of type NoneType, expected Mapping"),
+        (
+            lambda f: edit_part(f, "output", dim=7),
+            "",
+            r"gives float32 \(1, 128\) for a black picture; expected .*\(1, 7\)",
+        ),
+        (lambda f: edit_part(f, "input", size=[32, 10**9]), "", r"input\.size is \[32, 1000000000\], expected"),
+        (
+            lambda f: edit_part(f, "input", size=[32, 17]),
+            "",
+            r"model\.onnx cannot be run \(.*\); export the checkpoint again",
+        ),
+        (lambda f: edit_part(f, "input", crop="half"), "", r"input\.crop is of type str, expected float"),
+        (lambda f: edit_part(f, "input", normalise={"scale": 255, "mean": [0.5], "std": [1]}), "", "three channels"),
+        (foreign_graph, "", r"model\.onnx cannot be run \(.*\); export the checkpoint again"),
         (lambda f: (f / "card.json").unlink(), "model.onnx", r"found no .*card\.json; expected a folder written by"),
         (lambda f: shutil.copy(f / "model.onnx", f / "b.onnx"), "b.onnx", r"b\.onnx is not in the card .* model\.onnx"),
         (lambda f: (f / "b.tflite").write_text(""), "b.tflite", r"expected \.pth, \.onnx, \.pt2, \.torchscript, \.xml"),
@@ -159,6 +195,14 @@ def test_export_that_does_not_fit_its_card_is_refused(copied, spoil, file, messa
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         reid.load(copied / file)
     assert "\n" not in str(error.value)
+
+
+def test_card_of_release_0_1_0_is_read(copied, paths):
+    content = json.loads((copied / "card.json").read_text())
+    for part, name in (("input", "inside"), ("training", "plugins"), ("training", "norms"), ("training", "processes")):
+        del content[part][name]
+    (copied / "card.json").write_text(json.dumps(content))
+    assert reid.load(copied).embed(paths[:1]).shape == (1, 128)
 
 
 def test_device_of_an_export_is_not_ignored(made):
