@@ -28,6 +28,7 @@ class Progress(TypedDict):
     lengths: dict[str, int]
     counts: dict[str, Tensor]
     skipped: int
+    in_a_row: int
 
 
 class Protocol(TypedDict):
@@ -172,7 +173,7 @@ def _check(content: dict[str, Any], where: str) -> None:
             if not whole and not name.endswith("_extra_state"):
                 raise ValueError(f"model.{name} is of type {type(value).__name__}, expected a plain tensor")
         progress = content["progress"]
-        counters = {**progress["lengths"], **{name: progress[name] for name in ("epoch", "batch", "step", "skipped")}}
+        counters = {name: count for name, count in progress.items() if isinstance(count, int)} | progress["lengths"]
         for name, count in {**counters, "num_samples": content["num_samples"]}.items():
             if count < 0:
                 raise ValueError(f"{name} is {count}, expected 0 or more")

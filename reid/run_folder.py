@@ -86,15 +86,10 @@ class RunFolder:
         runtime.start_log(self / "log.txt" if self.writes else None)
 
     def append(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Adds JSON lines to `name`; each is written whole and flushed."""
+        """Adds JSON lines to `name`; each is written whole and flushed. Raises ValueError for a number that is none in JSON."""
         if self.writes and rows:
             with (self / name).open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
-
-    def rows(self, name: str) -> list[dict[str, Any]]:
-        """What `append` wrote."""
-        path = self / name
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+                file.write("".join(json.dumps(row, sort_keys=True, allow_nan=False) + "\n" for row in rows))
 
     def lengths(self) -> dict[str, int]:
         """Bytes in every file of JSON lines."""

@@ -30,6 +30,7 @@ class Progress:
     lengths: dict[str, int] = field(default_factory=dict)  # bytes in the run's line files
     counts: dict[str, Tensor] = field(default_factory=dict)  # the methods' counts, over all batches and processes
     skipped: int = 0  # batches that fp16 made overflow
+    in_a_row: int = 0  # of those the last ones, since a step was taken
 
 
 def share(method: Method, optimizer: torch.optim.Optimizer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from reid.state import Progress, State, share
 from reid.step import Step, Taken, phases
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+SKIPPED_IN_A_ROW = (
+    20  # batches that overflow in fp16, before the run ends: the loss scale has by then gone down a million times
+)
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -200,6 +204,8 @@ class Trainer:
                 row = self.row(taken, rate) | seen
                 self.note(row, data_s=started - waiting_since, step_s=time.perf_counter() - started)
                 bar.set_postfix(self.shown)
+            if progress.in_a_row == SKIPPED_IN_A_ROW or progress.skipped == self.last_step:
+                raise _overflowing(progress, self.step.scale.value, batch, self.run)
             if self.drift is not None and (moved := self.drift.measure(progress.step)):
                 self.note(moved)
             if self.checkpoint_steps and progress.step % self.checkpoint_steps == 0:
@@ -229,7 +235,9 @@ class Trainer:
         """Hands the method the rows of a batch, of all processes; returns what it finds worth a line of the log."""
         if taken.skipped:
             self.progress.skipped += 1
+            self.progress.in_a_row += 1
             return {}
+        self.progress.in_a_row = 0
         keep = processes.gather(taken.keep)
         seen = self.method.monitor(keep) if logged else {}
         self.method.remember(keep)
@@ -242,11 +250,14 @@ class Trainer:
         sums = processes.add_up({"loss": torch.as_tensor(taken.total), **taken.losses})
         losses = {name: value.item() / runtime.world() for name, value in sums.items()}
         self.shown = {name: f"{losses[name]:.3f}" for name in taken.losses}
+        if self.progress.skipped:
+            self.shown["skipped"] = str(self.progress.skipped)
         counts: dict[str, Any] = {**self.progress.counts, "skipped": self.progress.skipped}
         found = {name: float(count) for name, count in counts.items() if count}
         return {**losses, "lr": rate, "grad_norm": max(map(float, taken.norms)), **found}
 
     def note(self, row: dict[str, float], **seconds: float) -> None:
+        row = {name: value for name, value in row.items() if math.isfinite(value)}  # of a skipped step some are not
         self.run.append("metrics.jsonl", [{"step": self.progress.step, "epoch": self.progress.epoch, **row}])
         self.board.add({**row, **seconds}, self.progress.step)
         processes.agree()
@@ -266,11 +277,22 @@ def _non_finite(losses: dict[str, Tensor], batch: Batch, run: RunFolder) -> NonF
     bad = [f"{name} is {value.item()}" for name, value in losses.items() if not value.isfinite()] or [
         "their sum is not"
     ]
-    kept = f"{run / 'model_last.pth'} is kept" if (run / "model_last.pth").exists() else "no checkpoint was written yet"
     return NonFiniteLoss(
-        f"step {batch.step}: {', '.join(bad)}; {kept}. Lower SOLVER.LR or set SOLVER.CLIP_GRAD. "
+        f"step {batch.step}: {', '.join(bad)}; {_kept(run)}. Lower SOLVER.LR or set SOLVER.CLIP_GRAD. "
         f"The batch's files: {', '.join(batch.paths)}"
     )
+
+
+def _overflowing(progress: Progress, scale: float, batch: Batch, run: RunFolder) -> NonFiniteLoss:
+    return NonFiniteLoss(
+        f"step {batch.step}: {progress.in_a_row} batches in a row were skipped, as gradients in fp16 are not finite even with a "
+        f"loss scale of {scale:g}; {_kept(run)}. Set SOLVER.AMP bf16, or off. The last batch's files: {', '.join(batch.paths)}"
+    )
+
+
+def _kept(run: RunFolder) -> str:
+    path = run / "model_last.pth"
+    return f"{path} is kept" if path.exists() else "no checkpoint was written yet"
 
 
 class _board:

@@ -30,7 +30,16 @@ def config(dump: dict[str, Any]) -> dict[str, Any]:
 def content(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint holds, without what only its run could go on from. Its config's text stays as it is: `config`."""
     kept = {name: checkpoint[name] for name in KEPT if name in checkpoint}
-    progress = {"epoch": 0, "batch": 0, "step": 0, "best": 0.0, "lengths": {}, "counts": {}, "skipped": 0}
+    progress = {
+        "epoch": 0,
+        "batch": 0,
+        "step": 0,
+        "best": 0.0,
+        "lengths": {},
+        "counts": {},
+        "skipped": 0,
+        "in_a_row": 0,
+    }
     own = checkpoint.get("progress")
     progress |= {name: own[name] for name in progress if isinstance(own, dict) and name in own}
     return {**kept, "progress": progress, "plugins": [], "processes": 0}

@@ -13,7 +13,8 @@ from reid import checkpoint, digest
 
 
 def content(step=1, *, resume=False, **more):
-    progress = {"epoch": 0, "batch": 0, "step": step, "best": -math.inf, "lengths": {}, "counts": {}, "skipped": 0}
+    progress = {"epoch": 0, "batch": 0, "step": step, "best": -math.inf, "lengths": {}, "counts": {}}
+    progress |= {"skipped": 0, "in_a_row": 0}
     whole = {
         "config": "SEED: 0",
         "protocol": {"sources": [], "targets": [], "rules": {"flip": False}},

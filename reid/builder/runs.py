@@ -18,7 +18,7 @@ from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
 from reid.data import overlap, sources
 from reid.data.records import Dataset, Sample
 from reid.data.sources import TrainSet
-from reid.evaluation import protocol
+from reid.evaluation import protocol, report
 from reid.evaluation.embed import embed
 from reid.evaluation.summary import last_scoring
 from reid.methods import Method
@@ -38,7 +38,7 @@ def train(cfg: CfgNode, *, resume: bool = False, anyway: bool = False) -> Rows:
         earlier = resuming.look(cfg, run, resume=resume, anyway=anyway)
         if earlier.finished:
             runtime.log.info("the run in %s is finished: nothing is left to do", run.path)
-            return list(last_scoring(run.rows("results.jsonl")))
+            return list(last_scoring(report.read(run / "results.jsonl")))
         return _train(cfg, run, earlier)
 
 
@@ -54,6 +54,10 @@ def _train(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> Rows:
     plugins.say(about["plugins"], earlier.content)
     for line in (*earlier.changed, *earlier.notes):
         runtime.log.warning("%s", line)
+    if cfg.SOLVER.AMP == "fp16" and trainer.device.type == "cpu":
+        runtime.log.warning(
+            "SOLVER.AMP fp16 on a CPU takes many times as long as off, which it has no units for; use bf16 or off"
+        )
     _say(data.sources, "sources")
     _say(data.targets, "targets")
     dealt = [line for stage in trainer.stages for line in sources.describe(stage.loader.sampler, data.train_set)]
@@ -69,7 +73,7 @@ def _train(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> Rows:
         checkpoint.load_state(method, checkpoint.weights(best, path, average=cfg.TEST.EMA), path)
         scorer.score_targets(best["progress"]["step"])
     resuming.finish(run, method)
-    return scorer.rows or list(last_scoring(run.rows("results.jsonl")))
+    return scorer.rows or list(last_scoring(report.read(run / "results.jsonl")))
 
 
 def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Data, Trainer, Scorer]:
