@@ -60,8 +60,8 @@ class EmbeddingQueue(nn.Module):
         self.size = size
         self.position = 0  # of the next row to be written
         self.filled = 0
-        self.register_buffer("units", torch.zeros(size, dim))
-        self.register_buffer("norms", torch.zeros(size))
+        self.register_buffer("units", torch.zeros(size, dim, dtype=torch.float32))
+        self.register_buffer("norms", torch.zeros(size, dtype=torch.float32))
         self.register_buffer("labels", torch.zeros(3, size, dtype=torch.int64))  # rows: class, domain, sample index
 
     def __len__(self) -> int:
@@ -143,7 +143,7 @@ class IdentityBank(nn.Module):
         if first_visit not in FIRST_VISITS:
             raise ValueError(f"FIRST_VISIT: no {first_visit}; there are {', '.join(FIRST_VISITS)}")
         self.momentum, self.first_visit = momentum, first_visit
-        self.register_buffer("rows", torch.zeros(num_classes, dim))
+        self.register_buffer("rows", torch.zeros(num_classes, dim, dtype=torch.float32))
         self.register_buffer("stored", torch.zeros(num_classes, dtype=torch.bool))
         self.register_buffer("visited", torch.zeros(num_classes, dtype=torch.bool))
 

@@ -59,6 +59,7 @@ class Scorer:
             seed=cfg.SEED,
             selection=cfg.TEST.SELECT,
             bootstrap=cfg.TEST.BOOTSTRAP,
+            starts=cfg.TEST.CLUSTERING_STARTS,
             **extras,
             cache=run / "embeddings" if keep else None,
         )

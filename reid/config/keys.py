@@ -30,6 +30,7 @@ MOVABLE = frozenset(
         *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
         *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "SOLVER.KEEP", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
         *("TEST.RERANK", "TEST.QUERY_EXPANSION", "TEST.CLUSTERING", "TEST.OPEN_SET", "TEST.CACHE"),
+        "TEST.CLUSTERING_STARTS",
     ]
 )
 # What decides only which rows of results there are: a run whose scoring failed may go on with others, see `builder.resuming`.
@@ -73,6 +74,7 @@ RANGES = {
     "TEST.QUERY_EXPANSION": "[0, 1000]",
     "TEST.OPEN_SET": "[0, 1]",
     "TEST.BOOTSTRAP": "[0, 1e6]",
+    "TEST.CLUSTERING_STARTS": "[1, 1000]",
 }
 
 
@@ -169,6 +171,7 @@ def defaults() -> CfgNode:
     c.TEST.RERANK = False  # also score with k-reciprocal re-ranking
     c.TEST.QUERY_EXPANSION = 0  # also score with each query averaged with so many pictures it finds first; 0: not
     c.TEST.CLUSTERING = False  # also NMI and AMI of retrieval sets by k-means; slow for many classes
+    c.TEST.CLUSTERING_STARTS = 1  # of k-means, of which the best is kept
     c.TEST.OPEN_SET = []  # false alarm rates, such as [0.01, 0.1]: also the detection and identification rate at each
     c.TEST.CACHE = None  # keep embeddings in the run folder; None: test_net does, training does not
     c.TEST.BOOTSTRAP = 0  # resamples of the query persons for 95% intervals; 0: none

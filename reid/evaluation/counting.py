@@ -19,7 +19,8 @@ from reid.evaluation.blocks import share, slices, threads
 from reid.evaluation.relevance import Relevance
 from reid.similarity import Similarity
 
-TIE = 1e-6  # scores this close are ties; relative above 1, because float32 resolves no better
+TIE = 1e-6  # of the scores' scale: this close they are ties; above 1 of their own size, because float32 resolves no better
+UNIT = 0.99  # of a scale: unit vectors, whose lengths are rounded, and all that is longer keep to 1
 TILE = (2048, 2048)  # queries of all threads, gallery: 16 MB of scores; no shape was faster on two cores
 GPU_ROWS, GPU_CELLS = 4096, 1 << 28  # 1 GB of scores keeps any GPU busy
 FEWEST_ROWS = 128  # queries a thread has at least: below that the product slows down
@@ -57,9 +58,11 @@ def match_ranks(similarity: Similarity, relevance: Relevance, keep: Callable[[Ra
             ranks = _among_themselves(similarity, relevance, (size, tile[1]), num_threads)
             return [keep(ranks)]
 
+        scale = similarity.scale
+
         def work(blocks: Iterator[slice]) -> list[tuple[int, Kept]]:
-            buffer = torch.empty(size, min(tile[1], num_gallery), device=device)
-            return [(rows.start, keep(_against(similarity, rows, relevance, buffer))) for rows in blocks]
+            buffer = torch.empty(size, min(tile[1], num_gallery), device=device, dtype=torch.float32)
+            return [(rows.start, keep(_against(similarity, rows, relevance, buffer, scale))) for rows in blocks]
 
         done = share(work, slices(num_query, size), num_threads)
     return [kept for _, kept in sorted((pair for part in done for pair in part), key=lambda pair: pair[0])]
@@ -68,9 +71,9 @@ def match_ranks(similarity: Similarity, relevance: Relevance, keep: Callable[[Ra
 # ---- queries against a gallery
 
 
-def _against(similarity: Similarity, rows: slice, relevance: Relevance, buffer: Tensor) -> Ranks:
+def _against(similarity: Similarity, rows: slice, relevance: Relevance, buffer: Tensor, scale: float) -> Ranks:
     own = OwnClasses(relevance, rows, similarity.device)
-    thresholds = _thresholds(own.match_scores(similarity))
+    thresholds = _thresholds(own.match_scores(similarity), scale)
     counts = torch.zeros_like(thresholds, dtype=torch.int32)
     counter = counters.choose(similarity.device, thresholds.shape[1])
     for columns in slices(similarity.shape[1], buffer.shape[1]):
@@ -87,17 +90,17 @@ def _among_themselves(similarity: Similarity, relevance: Relevance, tile: tuple[
     """Scores are symmetric: only tiles on and above the diagonal are computed, and counted along both of their sides."""
     device, num = similarity.device, similarity.shape[0]
     size, width = tile[0], min(max(tile), num)
-    blocks = slices(num, size)
-    thresholds = torch.full((num, 1 + max(relevance.largest, 1)), torch.inf, device=device)
+    blocks, scale = slices(num, size), similarity.scale
+    thresholds = torch.full((num, 1 + max(relevance.largest, 1)), torch.inf, device=device, dtype=torch.float32)
 
     def set_thresholds(todo: Iterator[slice]) -> None:
         for rows in todo:
-            found = _thresholds(OwnClasses(relevance, rows, device).match_scores(similarity))
+            found = _thresholds(OwnClasses(relevance, rows, device).match_scores(similarity), scale)
             thresholds[rows, : found.shape[1]] = found
 
     def count(todo: Iterator[slice]) -> Tensor:
         counts = torch.zeros_like(thresholds, dtype=torch.int32)
-        buffer = torch.empty(size, width, device=device)
+        buffer = torch.empty(size, width, device=device, dtype=torch.float32)
         for rows in todo:
             _count_from_diagonal(similarity, rows, relevance, thresholds, counts, buffer)
         return counts
@@ -142,7 +145,7 @@ class OwnClasses:
 
     def match_scores(self, similarity: Similarity) -> Tensor:
         """(B, M) scores of each query's matches, falling; -inf where there is no more."""
-        scores = torch.full(self.shape, -torch.inf, device=similarity.device)
+        scores = torch.full(self.shape, -torch.inf, device=similarity.device, dtype=torch.float32)
         rows, slots, columns = self.rows[self.match], self.slots[self.match], self.columns[self.match]
         scores[rows, slots] = similarity.pairs(self.first + rows, columns)
         return scores.sort(dim=1, descending=True).values
@@ -153,17 +156,17 @@ class OwnClasses:
         scores[self.rows[first:last], self.columns[first:last] - columns.start] = -torch.inf
 
 
-def tie_width(scores: Tensor) -> Tensor:
-    """How far from a score others are tied with it."""
-    return TIE * scores.abs().clamp_min(1)
+def tie_width(scores: Tensor, scale: float) -> Tensor:
+    """How far from a score others are tied with it; scale: `Similarity.scale`."""
+    return TIE * scores.abs().clamp_min(scale if scale < UNIT else 1)
 
 
-def _thresholds(scores: Tensor) -> Tensor:
+def _thresholds(scores: Tensor, scale: float) -> Tensor:
     """(B, 1 + M) falling: just above the best match's ties, then each match's lower edge; +inf where there is none.
 
     The first column is there to tell ties: what is counted between it and the second ties with the best match.
     """
-    width = tie_width(scores)
+    width = tie_width(scores, scale)
     edges = torch.cat([(scores + width)[:, :1], scores - width], dim=1)
     return torch.where(edges.isfinite(), edges, torch.inf)
 

@@ -55,7 +55,7 @@ def _embed(
     title: str,
 ) -> Tensor:
     """(N, *shape) float32 on the CPU."""
-    embeddings = torch.empty(0)
+    embeddings = torch.empty(0, dtype=torch.float32)
     done = 0
     bar = tqdm(total=len(samples), desc=escape.line(title), unit="img", disable=None, leave=False, mininterval=0.5)
     with bar, torch.no_grad(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
@@ -64,7 +64,7 @@ def _embed(
                 images = images.pin_memory()  # only from pinned memory does the copy run beside the computation
             rows = encode(images.to(device, non_blocking=True)).float()
             if not done:
-                embeddings = torch.empty(len(samples), *rows.shape[1:])
+                embeddings = torch.empty(len(samples), *rows.shape[1:], dtype=torch.float32)
             some = slice(done, done + len(rows))
             embeddings[some] = rows
             _refuse_unsound(embeddings[some], samples[some])
@@ -78,7 +78,7 @@ def _shared(compute: Callable[[Sequence[Sample]], Tensor], samples: Sequence[Sam
     """Each process computes one run of the samples; all get all of them. A fault on one is raised on every one."""
     size = -(-len(samples) // runtime.world())
     mine = samples[runtime.rank() * size : (runtime.rank() + 1) * size]
-    rows, fault = torch.empty(0), ""
+    rows, fault = torch.empty(0, dtype=torch.float32), ""
     try:
         rows = compute(mine) if mine else rows
     except ValueError as error:
@@ -89,7 +89,7 @@ def _shared(compute: Callable[[Sequence[Sample]], Tensor], samples: Sequence[Sam
     for _, told in found:
         if told:
             raise ValueError(told)
-    padded = torch.zeros(size, *found[0][0])  # the first process has a share whenever there is one
+    padded = torch.zeros(size, *found[0][0], dtype=torch.float32)  # the first process has a share whenever there is one
     padded[: len(rows)] = rows if mine else padded[:0]
     return processes.gather({"rows": padded})["rows"][: len(samples)]
 

@@ -43,6 +43,7 @@ def evaluate(
     rerank: bool = False,
     query_expansion: int = 0,
     clustering: bool = False,
+    starts: int = 1,
     open_set: Sequence[float] = (),
     cache: Path | None = None,
     **embedding: Any,
@@ -57,7 +58,7 @@ def evaluate(
         rerank: also score with k-reciprocal re-ranking, k1 20, k2 6, weight 0.3 as published.
         query_expansion: also score with each query averaged with so many pictures it finds first; 0 for not.
         clustering: also `NMI` and `AMI` of retrieval sets: do the gallery's pictures, without one all pictures, fall into
-            as many clusters as classes by k-means?
+            as many clusters as classes by k-means? starts: of k-means.
         open_set: false alarm rates, at each of which the detection and identification rate is given, `DIR@0.01`; see
             `reid.evaluation.open_set`.
         cache: folder in which embeddings are kept and found again; None to keep none. See `reid.evaluation.cache`.
@@ -88,7 +89,7 @@ def evaluate(
             about = {"dataset": dataset.name, "role": role.get(dataset.name, "target"), "metric": dataset.metric}
             both = len(ways) > 1 or method.maps_gallery
             sides = Sides(method, dataset, embedding, both=both, folder=cache)
-            extras = bootstrap, clustering, open_set
+            extras = bootstrap, starts if clustering else 0, open_set
             rows += [{**row, **about, **common} for row in _score_dataset(sides, dataset, ways, *extras, seed)]
     finally:
         method.train(training)
@@ -173,7 +174,7 @@ def _score_dataset(
     dataset: Dataset,
     ways: Sequence[Way],
     bootstrap: int,
-    clustering: bool,
+    starts: int,
     open_set: Sequence[float],
     seed: int,
 ) -> Iterator[Row]:
@@ -191,8 +192,8 @@ def _score_dataset(
             if sides.method.maps_gallery and not way.name:
                 plain, _ = _search(sides, dataset, trial, Unmapped())
                 figures["changed"] = float((plain.first != found.first)[found.valid].mean())
-            if clustering and dataset.metric == "retrieval" and not way.name:
-                figures |= _clusters(sides, trial, seed)
+            if starts and dataset.metric == "retrieval" and not way.name:
+                figures |= _clusters(sides, trial, starts, seed)
             if not way.name and open_set:
                 search = way.apply(sides, trial)
                 figures |= unknown.dir_at_far(search, _relevance(dataset, trial), *_pids(trial), open_set)
@@ -240,12 +241,12 @@ def _answers(sides: Sides, trial: Trial) -> unknown.Answers:
     return unknown.answers(Way().apply(sides, trial), *_pids(trial))
 
 
-def _clusters(sides: Sides, trial: Trial, seed: int) -> dict[str, float]:
+def _clusters(sides: Sides, trial: Trial, starts: int, seed: int) -> dict[str, float]:
     from reid.evaluation import clustering  # brings in faiss, for this alone
 
     others = gallery_of(trial)
     rows, pids = sides.gallery(others), [sample.pid for sample in others]
-    return processes.from_first(lambda: clustering.agreement(rows, pids, seed=seed))
+    return processes.from_first(lambda: clustering.agreement(rows, pids, starts=starts, seed=seed))
 
 
 def _intervals(

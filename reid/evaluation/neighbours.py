@@ -48,13 +48,13 @@ def nearest(similarity: Similarity, num: int, *, skip_same_index: bool = False) 
 def _among_others(similarity: Similarity, num: int, skip_same_index: bool, num_threads: int) -> Nearest:
     device, (num_query, num_gallery) = similarity.device, similarity.shape
     found = Nearest(
-        torch.empty(num_query, num, device=device),
+        torch.empty(num_query, num, device=device, dtype=torch.float32),
         torch.empty(num_query, num, dtype=torch.int64, device=device),
-        torch.empty(num_query, device=device),
+        torch.empty(num_query, device=device, dtype=torch.float32),
     )
 
     def work(blocks: Iterator[slice]) -> None:
-        buffer = torch.empty(TILE[0], min(TILE[1], num_gallery), device=device)
+        buffer = torch.empty(TILE[0], min(TILE[1], num_gallery), device=device, dtype=torch.float32)
         for rows in blocks:
             block = _of_block(similarity, rows, num, skip_same_index, buffer)
             for of_all, of_rows in zip(found, block, strict=True):
@@ -70,7 +70,7 @@ def _among_themselves(similarity: Similarity, num: int, skip_same_index: bool, n
     best: dict[tuple[int, int], Nearest] = {}  # of the tile at (rows, columns)
 
     def work(tiles: Iterator[tuple[int, int]]) -> None:
-        buffer = torch.empty(SIDE, min(SIDE, similarity.shape[0]), device=similarity.device)
+        buffer = torch.empty(SIDE, min(SIDE, similarity.shape[0]), device=similarity.device, dtype=torch.float32)
         for i, j in tiles:
             scores = similarity.tile(blocks[i], blocks[j], buffer)
             best[i, j] = _of_tile(scores, blocks[j].start, num, skip_same_index and i == j)
@@ -99,7 +99,7 @@ def _of_tile(scores: Tensor, first_column: int, num: int, skip_diagonal: bool, d
     if kernel is None or scores.device.type != "cpu":
         best, at = top(scores.contiguous(), num)
         return Nearest(best, at + first_column, lowest)
-    best = torch.full((len(scores), num), -torch.inf)
+    best = torch.full((len(scores), num), -torch.inf, dtype=torch.float32)
     columns = torch.zeros(best.shape, dtype=torch.int64)
     kernel.best(scores.numpy(), np.array([first_column]), best.numpy(), columns.numpy())
     return Nearest(best, columns, lowest)

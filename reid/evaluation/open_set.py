@@ -55,9 +55,12 @@ def dir_at_far(
         raise ValueError("open set: found no query of a known class with a match; expected some")
     alarms = wrong[stranger].sort(descending=True).values
     limits = torch.cat(
-        [torch.where(alarms.isfinite(), alarms + tie_width(alarms), alarms), alarms.new_tensor([-torch.inf])]
+        [
+            torch.where(alarms.isfinite(), alarms + tie_width(alarms, similarity.scale), alarms),
+            alarms.new_tensor([-torch.inf]),
+        ]
     )
-    found = (wrong < right - tie_width(right))[known]
+    found = (wrong < right - tie_width(right, similarity.scale))[known]
     return {
         f"DIR@{far:g}": float((found & (right[known] > limits[math.floor(far * len(alarms))])).double().mean())
         for far in fars
@@ -111,13 +114,13 @@ def answers(similarity: Similarity, query_classes: Ints, gallery_classes: Ints) 
     known = np.isin(query_classes, classes)
     own = torch.from_numpy(np.where(known, np.searchsorted(classes, query_classes), 0)).to(similarity.device)
     columns, parts = torch.from_numpy(of).to(similarity.device), []
-    buffer = torch.empty(ROWS, len(of), device=similarity.device)
+    buffer = torch.empty(ROWS, len(of), device=similarity.device, dtype=torch.float32)
     for rows in slices(len(known), ROWS):
         scores = similarity.tile(rows, slice(0, len(of)), buffer)
         best = scores.new_full((len(scores), len(classes)), -torch.inf)
         best.scatter_reduce_(1, columns.expand(len(scores), -1), scores, "amax")
         right = best.gather(1, own[rows, None])
-        place = (best >= right - tie_width(right)).sum(dim=1)  # its own class is one of them
+        place = (best >= right - tie_width(right, similarity.scale)).sum(dim=1)  # its own class is one of them
         first = best.topk(min(PLACES, len(classes)), dim=1).values
         first = torch.nn.functional.pad(first, (0, PLACES - first.shape[1]), value=-torch.inf)
         parts.append([part.cpu().numpy() for part in (place, right[:, 0].double(), first.double())])

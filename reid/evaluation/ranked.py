@@ -33,7 +33,7 @@ def sheet(
     """
     samples = trial.query if trial.gallery is None else trial.gallery
     picked = np.unique(np.linspace(0, len(trial.query) - 1, num_queries).round().astype(int))
-    buffer = torch.empty(1, len(samples), device=similarity.device)
+    buffer = torch.empty(1, len(samples), device=similarity.device, dtype=torch.float32)
     rows = []
     for index in picked.tolist():
         asked = trial.query[index]

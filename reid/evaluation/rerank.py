@@ -44,7 +44,9 @@ class Reranked:
     def distances(self) -> NDArray[np.float32]:
         """(Q, G) the published final distance; as large as it looks."""
         rows, columns = (slice(0, num) for num in self.similarity.shape)
-        scores = self.similarity.tile(rows, columns, torch.empty(self.similarity.shape, device=self.offset.device))
+        scores = self.similarity.tile(
+            rows, columns, torch.empty(self.similarity.shape, device=self.offset.device, dtype=torch.float32)
+        )
         return (self.offset[:, None] - scores).cpu().numpy()
 
 

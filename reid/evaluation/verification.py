@@ -52,8 +52,10 @@ def tpr_at_fpr(
     # Accepting what lies above the (n + 1)-th wrong pair accepts at most n of them.
     places = [math.floor(fpr * num_wrong) for fpr in fprs]
     highest = _highest_wrong(similarity, relevance, min(1 + max(places), num_wrong))
-    below_all = torch.full((1,), -torch.inf, device=highest.device)
-    limits = torch.cat([highest + tie_width(highest), below_all])[[min(place, num_wrong) for place in places]]
+    below_all = torch.full((1,), -torch.inf, device=highest.device, dtype=torch.float32)
+    limits = torch.cat([highest + tie_width(highest, similarity.scale), below_all])[
+        [min(place, num_wrong) for place in places]
+    ]
     return (right[:, None] > limits).double().mean(dim=0).cpu().numpy()
 
 
@@ -75,7 +77,7 @@ def _highest_wrong(similarity: Similarity, relevance: Relevance, num: int) -> Te
     size, width = counting.tile_for(device)
 
     def work(blocks: Iterator[slice]) -> Tensor:
-        buffer = torch.empty(size, min(width, num_gallery), device=device)
+        buffer = torch.empty(size, min(width, num_gallery), device=device, dtype=torch.float32)
         kept, num_kept, limit = [], 0, -torch.inf
         for rows in blocks:
             own = OwnClasses(relevance, rows, device)
@@ -89,7 +91,7 @@ def _highest_wrong(similarity: Similarity, relevance: Relevance, num: int) -> Te
                 if num_kept > 2 * num:  # so that each score is looked at a few times, however many tiles there are
                     kept, num_kept = [torch.cat(kept).topk(num, sorted=False).values], num
                     limit = float(kept[0].min())
-        return torch.cat(kept) if kept else torch.empty(0, device=device)
+        return torch.cat(kept) if kept else torch.empty(0, device=device, dtype=torch.float32)
 
     with threads(device) as num_threads:
         size = max(1, size // num_threads)

@@ -78,12 +78,11 @@ class OldTraining(TypedDict):
 class Training(OldTraining, total=False):
     plugins: list[dict[str, str]]
     norms: list[str]
+    average: float
     processes: int
 
 
-class Content(TypedDict):
-    """What `card.json` holds."""
-
+class OldContent(TypedDict):
     format: str
     version: int
     reid: str
@@ -93,6 +92,12 @@ class Content(TypedDict):
     graphs: list[Graph]
     check: Check
     training: Training
+
+
+class Content(OldContent, total=False):
+    """What `card.json` holds."""
+
+    bilinear: dict[str, Any] | None
 
 
 def describe_input(input_kind: str, instance_norm: bool, mean: list[float], std: list[float]) -> Card:

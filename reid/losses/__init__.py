@@ -62,6 +62,8 @@ class PairLoss(Loss):
         elif self.normalize and pairs.euclidean:
             for rows in (pairs.anchors, *pairs.blocks):
                 rows.expect_unit()
+        if not pairs.positive.numel():  # no anchor, or nothing to compare one with
+            return (pairs.score if isinstance(pairs.score, Tensor) else pairs.anchors.embeddings)[:0].sum()
         loss: Tensor = super().__call__(pairs)
         return loss
 
@@ -87,7 +89,14 @@ class PairLoss(Loss):
 
 
 class ClassLoss(Loss):
-    """A loss with weights of its own, one or more rows a class: `forward(embeddings (B, D), classes (B,)) -> scalar`."""
+    """A loss with weights of its own, one or more rows a class: `forward(embeddings (B, D), classes (B,)) -> scalar`.
+
+    Of no embeddings it is 0 with gradient 0.
+    """
+
+    def __call__(self, embeddings: Tensor, classes: Tensor) -> Tensor:
+        loss: Tensor = super().__call__(embeddings, classes) if len(embeddings) else embeddings.sum()
+        return loss
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         raise NotImplementedError

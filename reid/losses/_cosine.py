@@ -18,7 +18,7 @@ def directions(num_rows: int, dim: int) -> nn.Parameter:
     """Rows (num_rows, dim) in random directions, all of length 1: only directions count, and how far a step turns a row
     depends on its length. Every loss on angles starts so, whatever its authors' code does.
     """
-    return nn.Parameter(F.normalize(torch.randn(num_rows, dim)))
+    return nn.Parameter(F.normalize(torch.randn(num_rows, dim, dtype=torch.float32)))
 
 
 def unit(rows: Tensor) -> Tensor:

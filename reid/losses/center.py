@@ -22,7 +22,7 @@ class Center(ClassLoss):
 
     def __init__(self, num_classes: int, dim: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_classes, dim))
+        self.weight = nn.Parameter(torch.randn(num_classes, dim, dtype=torch.float32))
 
     def forward(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         gaps = wide(embeddings) - self.weight[classes]  # (B, D)

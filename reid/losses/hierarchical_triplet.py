@@ -43,15 +43,17 @@ class HierarchicalTriplet(PairLoss):
         self.margin, self.num_levels = margin, levels
         # Level, threshold and spread in place of (C, C) margins: a byte a pair in every checkpoint, not four.
         self.register_buffer("levels", torch.zeros(num_classes, num_classes, dtype=torch.uint8))
-        self.register_buffer("thresholds", torch.zeros(levels + 1))  # d_l
-        self.register_buffer("spreads", torch.zeros(num_classes))  # s
+        self.register_buffer("thresholds", torch.zeros(levels + 1, dtype=torch.float32))  # d_l
+        self.register_buffer("spreads", torch.zeros(num_classes, dtype=torch.float32))  # s
 
     @torch.no_grad()
     def use_plan(self, plan: Plan) -> None:
         distances = plan.distances
         assert distances is not None, "the method gives what a loss needs"
         within, between = distances.diagonal().clone(), distances.clone().fill_diagonal_(0)
-        thresholds = torch.lerp(within.mean(), torch.tensor(4.0), torch.arange(self.num_levels + 1) / self.num_levels)
+        thresholds = torch.lerp(
+            within.mean(), within.new_tensor(4.0), torch.arange(self.num_levels + 1) / self.num_levels
+        )
         tree = hierarchy.average(squareform(between.numpy(), checks=False))
         joined = squareform(hierarchy.cophenet(tree).astype(np.float32))  # (C, C) distance at which the tree joins two
         levels = torch.bucketize(torch.from_numpy(joined), thresholds, right=True).clamp_max(self.num_levels)

@@ -48,7 +48,7 @@ class Margin(PairLoss):
                 f"CUTOFF is {cutoff}, NONZERO_CUTOFF {nonzero_cutoff}; expected 0 < CUTOFF < NONZERO_CUTOFF"
             )
         self.margin, self.nu, self.cutoff, self.nonzero_cutoff = margin, nu, cutoff, nonzero_cutoff
-        self.beta = nn.Parameter(torch.full((num_classes,), float(beta)))
+        self.beta = nn.Parameter(torch.full((num_classes,), float(beta), dtype=torch.float32))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, pairs: Pairs) -> Tensor:

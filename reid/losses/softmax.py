@@ -20,7 +20,7 @@ class Softmax(ClassLoss):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"LABEL_SMOOTHING is {label_smoothing}; expected 0 up to, not including, 1")
-        self.weight = nn.Parameter(torch.empty(num_classes, dim))
+        self.weight = nn.Parameter(torch.empty(num_classes, dim, dtype=torch.float32))
         nn.init.normal_(self.weight, std=0.001)
         self.label_smoothing = label_smoothing
 

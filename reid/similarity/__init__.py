@@ -74,7 +74,7 @@ class Inner(Similarity):
 
     def pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
         query, gallery = self.query, self.gallery
-        out = torch.empty(len(rows), device=self.device)
+        out = torch.empty(len(rows), device=self.device, dtype=torch.float32)
         plain = self.device.type == "cpu" and query.dtype == gallery.dtype == torch.float32
         if kernel is not None and plain and query.stride(1) == gallery.stride(1) == 1:
             kernel.dot(*(tensor.numpy() for tensor in (query, gallery, rows, columns, out)))

@@ -68,7 +68,7 @@ class Matched(Similarity):
 
     def pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
         # A matcher takes one row against many: the pairs of a row go together.
-        out = torch.empty(len(rows), device=self.device)
+        out = torch.empty(len(rows), device=self.device, dtype=torch.float32)
         order = rows.argsort(stable=True)
         numbers, sizes = rows[order].unique_consecutive(return_counts=True)
         for number, places in zip(numbers.tolist(), order.split(sizes.tolist()), strict=True):
@@ -112,7 +112,9 @@ class Rescored(Similarity):
         self.base, self.matched, self.first = matched if whole else base, matched, first
         self.shape, self.device, self.rescoring = base.shape, self.base.device, f"first {first} rescored"
         self.symmetric, self.one_scale = whole and matched.symmetric, whole and matched.one_scale
-        self.less = torch.zeros(self.shape[0], device=self.device)  # what is taken off a row's scores by the base
+        self.less = torch.zeros(
+            self.shape[0], device=self.device, dtype=torch.float32
+        )  # what is taken off a row's scores by the base
         self.cells = Cells(csr_array(self.shape, dtype=np.float32) if whole else self._shortlists(), self.device)
 
     @property
@@ -133,7 +135,7 @@ class Rescored(Similarity):
         """(Q, G) what the listed score; sets what is taken off all others of a row."""
         num_query, num_gallery = self.shape
         size = max(1, CELLS_AT_ONCE // num_gallery)
-        buffer = torch.empty(min(size, num_query), num_gallery, device=self.device)
+        buffer = torch.empty(min(size, num_query), num_gallery, device=self.device, dtype=torch.float32)
         places, scores = [], []
         for start in range(0, num_query, size):
             rows = slice(start, min(start + size, num_query))
@@ -143,7 +145,7 @@ class Rescored(Similarity):
             column = best.indices[row, place]
             on = self.matched.device
             values = self.matched.pairs((row + start).to(on), column.to(on)).to(self.device)
-            lowest = torch.full((len(best.values),), torch.inf, device=self.device)
+            lowest = torch.full((len(best.values),), torch.inf, device=self.device, dtype=torch.float32)
             lowest.scatter_reduce_(0, row, values, "amin")
             gap = GAP * lowest.abs().clamp_min(1)
             self.less[rows] = torch.where(lowest.isfinite(), left_out[:, 0] - lowest + gap, 0)

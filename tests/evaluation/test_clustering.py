@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
+from reid.evaluation import clustering
 from reid.evaluation.clustering import agreement, ami, nmi
 
 
@@ -23,6 +24,21 @@ def test_classes_that_lie_apart_are_found():
     classes = np.arange(60) % 3 + 5
     rows = (10 * np.eye(8)[classes] + 0.1 * rng.normal(size=(60, 8))).astype(np.float32)
     assert agreement(rows, classes) == pytest.approx({"NMI": 1, "AMI": 1})
+
+
+def test_of_several_starts_the_closest_is_kept(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows, classes = rng.normal(size=(300, 4)).astype(np.float32), rng.integers(0, 30, 300)
+    seen = []
+    real = clustering.k_means
+    monkeypatch.setattr(clustering, "k_means", lambda *a, **k: seen.append(real(*a, **k)) or seen[-1])
+    for starts in (1, 20):
+        agreement(rows, classes, starts=starts)
+
+    def spread(clusters):
+        return sum(((rows[clusters == c] - rows[clusters == c].mean(0)) ** 2).sum() for c in np.unique(clusters))
+
+    assert spread(seen[1]) < spread(seen[0])
 
 
 def test_noise_agrees_by_chance_only():

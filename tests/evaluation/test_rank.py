@@ -184,7 +184,25 @@ def test_scores_within_a_millionth_are_ties_and_ties_count_against_the_query():
     assert score(query, np.array([[1], [near]], np.float32), Ids([1]), Ids([1, 1])).mAP == 1
 
 
-@pytest.mark.parametrize("scale", [1.0, 37.0])
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("factor", [1e-2, 1e-4, 1e-7, 2**-40])
+def test_shorter_rows_are_ranked_as_unit_rows_are(factor, alone):
+    """Ties are those of the unit rows: no ranking is lost where all scores lie below 1e-6, and none is won."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(120, 16))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    rows[60:70] = rows[50:60] + np.float32(1e-8)  # ties
+    pids = np.arange(120) % 30 + 1
+    found = [
+        score(side[:40], None if alone else side[40:], Ids(pids[:40]), None if alone else Ids(pids[40:]))
+        for side in (rows, rows * np.float32(factor))
+    ]
+    assert found[0].first.tolist() == found[1].first.tolist()
+    assert found[0].mAP == found[1].mAP < 1
+    np.testing.assert_array_equal(found[0].searches.tied, found[1].searches.tied)
+
+
+@pytest.mark.parametrize("scale", [1.0, 37.0, 1e-4])
 def test_a_collapsed_model_scores_no_better_than_chance_and_is_flagged(scale, caplog):
     rng = np.random.default_rng(0)
     vector = rng.normal(size=512)

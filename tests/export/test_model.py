@@ -199,7 +199,13 @@ def test_export_that_does_not_fit_its_card_is_refused(copied, spoil, file, messa
 
 def test_card_of_release_0_1_0_is_read(copied, paths):
     content = json.loads((copied / "card.json").read_text())
-    for part, name in (("input", "inside"), ("training", "plugins"), ("training", "norms"), ("training", "processes")):
+    for part, name in (
+        ("input", "inside"),
+        ("training", "plugins"),
+        ("training", "norms"),
+        ("training", "average"),
+        ("training", "processes"),
+    ):
         del content[part][name]
     (copied / "card.json").write_text(json.dumps(content))
     assert reid.load(copied).embed(paths[:1]).shape == (1, 128)
