@@ -149,7 +149,9 @@ class Index:
         chosen = faiss.IDSelectorBitmap(len(there), faiss.swig_ptr(bits))
         make, effort = PARAMETERS[self.about["kind"]]
         options = getattr(faiss, make)(sel=chosen, **{effort: self.about["effort"]})
-        return self.graph.search(queries, depth, params=options)[1]
+        # Where faiss.contrib.torch_utils was imported, by whomever, `search` takes no params, and this is what it was.
+        search = getattr(self.graph, "search_numpy", self.graph.search)
+        return search(queries, depth, params=options)[1]
 
 
 def search_best(store: Store, queries: np.ndarray, top: int, keep: Filter = EVERYTHING) -> Found:

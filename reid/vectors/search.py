@@ -91,7 +91,7 @@ def exact(
         shard = store.read(number, *SEARCHED)
         mask = keep.mask(shard.columns)
         own = ids(number, shard.columns)
-        rows: np.ndarray = shard.vectors
+        rows = np.asarray(shard.vectors)  # no memmap, which faiss.contrib.torch_utils takes for a tensor
         if not mask.all():
             own, rows = own[mask], rows[mask]
         if len(rows) and len(queries):

@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 
 import faiss
 import numpy as np
@@ -315,3 +317,25 @@ def test_answers_as_table_and_json(store):
     assert said["terms"] == store.header["terms"]
     (unknown,) = answers.of(store, [query], search.exact(store, QUERIES[:1], 3), threshold=1e6)
     assert answers.to_table([unknown], 1e6).splitlines()[1] == "  unknown: nothing scores 1000000.0000 or more"
+
+
+PATCHED = """
+import sys
+import faiss.contrib.torch_utils  # as pytorch-metric-learning does: it replaces what faiss searches by
+import numpy as np
+from reid.vectors import index, search
+from reid.vectors.store import Store
+
+store = Store.open(sys.argv[1])
+queries = np.eye(store.header["dim"], dtype=np.float32)
+index.build(store, "hnsw")
+found = index.Index.open(store).search(store, queries, 5)
+assert np.array_equal(found.ids, search.exact(store, queries, 5).ids), found.ids
+print("alike")
+"""
+
+
+def test_search_goes_on_where_another_package_patched_faiss(tmp_path):
+    make(tmp_path / "store")
+    ended = subprocess.run([sys.executable, "-c", PATCHED, str(tmp_path / "store")], capture_output=True, text=True)
+    assert ended.stdout.endswith("alike\n"), ended.stderr
