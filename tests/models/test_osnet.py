@@ -11,6 +11,7 @@ from tiny_run import build
 
 from reid.builder import exports, objects, runs
 from reid.models import backbones
+from reid.models.backbones.osnet import Osnet
 from reid.models.encoder import Encoder
 from reid.models.norms import Conversion
 from reid.models.norms.mixstyle import Mixstyle
@@ -109,6 +110,14 @@ def test_places_of_conversions_are_its_stages():
         assert isinstance(conversion, Conversion)
         found = conversion.convert(backbones.build("osnet_ain_x0_25"))
         assert found == (places or ["conv2", "conv3", "conv4"][: len(found)])
+
+
+@pytest.mark.parametrize("wrong", [{"width": 0.3}, {"form": "ibn_b"}])
+def test_another_width_or_form_is_refused(wrong):
+    with pytest.raises(
+        ValueError, match=r"osnet: found width .* and form .*; expected one of 1\.0, 0\.75, 0\.5, 0\.25 and of plain, "
+    ):
+        Osnet(**wrong)
 
 
 RUN = {

@@ -41,6 +41,10 @@ class Osnet(Backbone):
 
     def __init__(self, width: float = 1.0, form: str = "plain") -> None:
         super().__init__()
+        if width not in CHANNELS or form not in FORMS:
+            raise ValueError(
+                f"osnet: found width {width} and form {form}; expected one of {', '.join(map(str, CHANNELS))} and of {', '.join(FORMS)}"
+            )
         stem, *wide = CHANNELS[width]
         lct, dim = form == "lct", 256 if form == "lct" else 512
         self.picture_size = (16 * MAP[0], 16 * MAP[1]) if lct else None
