@@ -53,7 +53,7 @@ def test_check_says_the_same_of_one_set_and_of_what_two_share(leaky, tmp_path):
     assert [report.state for report in (one, two, three)] == ["whole"] * 3
     assert all(f"note: {line}" in str(one) for line in NOTES["source_a"])
     assert "note: " not in str(two)
-    assert "note: target: 1 of 67 pictures are in source_b too, the first target/" in str(three)
+    assert "note: target: 1 of 147 pictures are in source_b too, the first target/" in str(three)
 
 
 def test_one_picture_of_two_people_ends_a_run_before_its_folder(tiny_world, tmp_path):

@@ -119,7 +119,7 @@ def test_a_giant_among_small_identities_is_dealt_in_linear_time_and_told_of():
     made = Balanced(classes, domains, camids, 64, 0)
     start = time.process_time()
     batches = made.batches(0)
-    assert time.process_time() - start < 20  # 0.9 s measured; 130 s where groups are looked through one by one
+    assert time.process_time() - start < 20  # 1.2 s measured
     assert set(np.concatenate(batches).tolist()) == set(range(len(classes)))
     dealt = identities(batches, classes, 4)
     assert all(len(set(row)) == 16 for row in dealt.tolist())

@@ -15,7 +15,7 @@ def picture(suffix: str = ".jpg", size: tuple[int, int] = (16, 8), value: int = 
     """The bytes of a small picture, the same for the same arguments."""
     image = np.full((*size, 3), value, np.uint8)
     image[: size[0] // 2, :, 0] = 30
-    return cv2.imencode(suffix, image)[1].tobytes()
+    return bytes(cv2.imencode(suffix, image)[1])  # a tuple of some formats
 
 
 def grow(root: Path, *names: str) -> Path:
