@@ -59,8 +59,8 @@ def test_join_refuses_nothing_twice_the_same_and_sets_without_training_pictures(
 
 
 def test_junk_never_becomes_an_identity(tmp_path):
-    with pytest.raises(AssertionError, match="junk"):
-        sources.join([dataset(tmp_path, "one", [(-1, 1), (2, 1)])])
+    with pytest.raises(ValueError, match="found the person -1 and the camera 1"):
+        dataset(tmp_path, "one", [(-1, 1), (2, 1)])
 
 
 def test_label_map_lists_the_pids_in_the_order_of_their_classes(joined):
