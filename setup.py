@@ -32,18 +32,20 @@ setup(
     entry_points={"console_scripts": ["reid = reid.commands:main"]},
     ext_modules=KERNELS,
     install_requires=[
-        "torch>=2.4",
+        "torch>=2.6",  # 2.6 trains and scores; its ONNX exporter fails on our networks
         "torchvision",
-        "timm>=1.0",
+        "timm>=1.0.9",
         # The same module from two builds; faiss-gpu also runs where there is no GPU.
         'faiss-gpu>=1.9; platform_system == "Linux" and platform_machine == "x86_64"',
         'faiss-cpu>=1.9; platform_system != "Linux" or platform_machine != "x86_64"',
-        "opencv-python",
-        "numpy",
-        "scipy",
-        "yacs",
-        "tqdm",
-        "tensorboard",
+        "opencv-python>=4.11",
+        "numpy>=1.26",
+        "scipy>=1.11.4",
+        "yacs>=0.1.8",
+        "pyyaml>=6.0.1",
+        "safetensors>=0.4.3",
+        "tqdm>=4.66",
+        "tensorboard>=2.16.2",
     ],
     extras_require={
         "data": ["h5py"],
