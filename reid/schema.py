@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+NAMES: dict[type, str] = {Mapping: "dict"}  # as files have it
+
 
 def check(value: Any, hint: Any, where: str = "") -> None:
     """Raises ValueError, in one line, where `value` is not what `hint` says.
@@ -47,7 +49,9 @@ def _check_keys(value: Any, kind: Any, where: str) -> None:
 def _check_kind(value: Any, kind: type, where: str) -> None:
     fits = isinstance(value, (int, float) if kind is float else kind)
     if not fits or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{where or 'it'} is of type {type(value).__name__}, expected {kind.__name__}")
+        raise ValueError(
+            f"{where or 'it'} is of type {type(value).__name__}, expected {NAMES.get(kind, kind.__name__)}"
+        )
 
 
 def _below(where: str, name: Any) -> str:

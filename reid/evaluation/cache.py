@@ -41,7 +41,8 @@ def kept(folder: Path, title: str, key: str, num: int, compute: Callable[[], Ten
     path = Path(folder) / f"{title}-{key}.npy"
     if not processes.agree(int(not path.exists())):  # computing is shared, so all of them compute or none
         try:
-            rows = np.load(path, allow_pickle=False)
+            with path.open("rb") as file:  # np.load leaves one that it cannot read open
+                rows = np.load(file, allow_pickle=False)
         except Exception as error:  # a damaged file can fail in any way a parser can
             raise ValueError(f"cache: {path} holds no embeddings ({error}); delete it") from error
         if not isinstance(rows, np.ndarray):

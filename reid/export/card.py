@@ -98,6 +98,7 @@ class Content(OldContent, total=False):
     """What `card.json` holds."""
 
     bilinear: dict[str, Any] | None
+    calibration: list[dict[str, Any]]  # of `reid.vectors.calibrate`, where one was made
 
 
 def describe_input(input_kind: str, instance_norm: bool, mean: list[float], std: list[float]) -> Card:

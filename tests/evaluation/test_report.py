@@ -109,8 +109,8 @@ def test_a_broken_line_is_named(tmp_path):
         ({"step": "20"}, "step is of type str, expected int"),
         ({"mAP": "high"}, "mAP is of type str, expected float"),
         ({"notes": "one"}, "notes is of type str, expected list"),
-        ({"kind": "trial"}, "a row of the kind trial without trial"),
-        ({"kind": "other"}, "a row of the kind other without a meaning"),
+        ({"kind": "trial"}, "it is a row of the kind trial without trial"),
+        ({"kind": "other"}, "it is a row of the kind other without a meaning"),
     ],
 )
 def test_a_row_that_is_malformed_is_named(tmp_path, change, message):
