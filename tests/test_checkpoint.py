@@ -55,7 +55,7 @@ def test_saved_content_is_loaded_with_weights_only(tmp_path):
         ({"label_map": {"a": [1, 2.5]}}, r"label_map\.a\.1 is of type float, expected int"),
         ({"label_map": {4: [1]}}, "a key of label_map is of type int, expected str"),
         ({"protocol": {"sources": []}}, r"protocol\.rules is missing; protocol\.targets is missing"),
-        ({"progress": []}, "progress is of type list, expected Mapping"),
+        ({"progress": []}, "progress is of type list, expected dict"),
         ({"model": {"w": [1.0]}}, r"model\.w is of type list, expected a plain tensor"),
         ({"model": {"w": torch.eye(2).to_sparse()}}, "malformed"),
         ({"progress": {**content()["progress"], "step": -1}}, "step is -1, expected 0 or more"),

@@ -169,7 +169,7 @@ def spoil_graph(folder: Path) -> None:
         (lambda f: edit(f, graphs=[]), "", r"malformed: its graphs are of the sides \[\], expected \['both'\]"),
         (lambda f: edit(f, graphs=[{"format": "onnx"}]), "", r"graphs\.0\.differences is missing"),
         (lambda f: edit(f, asymmetric=True), "", r"of the sides \['both'\], expected \['gallery', 'query'\]"),
-        (lambda f: edit(f, training=None), "model.onnx", "training is of type NoneType, expected Mapping"),
+        (lambda f: edit(f, training=None), "model.onnx", "training is of type NoneType, expected dict"),
         (
             lambda f: edit_part(f, "output", dim=7),
             "",
