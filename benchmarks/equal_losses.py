@@ -30,7 +30,7 @@ COMMON = """
 DATASETS: {{ROOT: {data}, SOURCES: [{{NAME: folder, PATH: a}}, {{NAME: folder, PATH: b}}], TARGETS: [{{NAME: folder, PATH: c}}]}}
 INPUT: {{SIZE: [32, 16]}}
 DATALOADER: {{BATCH_SIZE: 16, WORKERS: 0}}
-MODEL: {{BACKBONE: {{NAME: tiny}}}}
+MODEL: {{BACKBONE: {{NAME: tiny}}, NECK: {neck}}}
 SOLVER: {{EPOCHS: 3, LOG_STEPS: 1, LR: 0.001}}
 TEST: {{EVERY: 1, RERANK: true}}
 DEVICE: cpu
@@ -46,7 +46,7 @@ RECIPES = {
     "dimn": "SAMPLER: {NAME: episode}\nMETHOD: {NAME: dimn, BANK_INIT: class_means, NORMALIZE_MAPPED: true}",
     "ecn": "METHOD: {NAME: ecn, NEIGHBOURS_FROM: 1}",
     "hierarchical": "SAMPLER: {NAME: hard_class, NUM_INSTANCES: 4, NUM_ANCHORS: 2}\nLOSSES: [hierarchical_triplet]",
-    "margin": "LOSSES: [margin, proxy_anchor]\nMODEL: {NECK: false}",
+    "margin": "LOSSES: [margin, proxy_anchor]",  # without a neck
 }
 Figures = dict[tuple[int, str], list[float]]  # (row of a file, name) -> values
 
@@ -91,7 +91,7 @@ def _checkout(revision: str, path: Path) -> Iterator[Path]:
 def _run(checkout: Path, name: str, data: Path, folder: Path, processes: int) -> tuple[Figures, Figures]:
     """Trains and scores one recipe by the code of `checkout`; the figures of its steps and of its scores."""
     config = folder.with_suffix(".yaml")
-    config.write_text(COMMON.format(data=data, output=folder) + RECIPES[name])
+    config.write_text(COMMON.format(data=data, output=folder, neck=name != "margin") + RECIPES[name])
     words = [str(checkout / "tools" / "train_net.py"), "--config", str(config)]
     if processes > 1:
         words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *words]
