@@ -79,6 +79,7 @@ def test_formulas_of_plots_are_no_names(tmp_path):
     figure = pytest.importorskip("matplotlib.figure").Figure()
     figure.text(0, 0, escape.plot(r"$\nothing$ at $ all"))
     figure.savefig(tmp_path / "a.png")  # a formula that is none would raise
+    assert (tmp_path / "a.png").stat().st_size
 
 
 def test_sets_errors_and_logs_say_a_hostile_name_in_one_line(capsys, tmp_path):

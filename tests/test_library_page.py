@@ -22,7 +22,7 @@ QUICK = [block for block in LIBRARY if block not in LONG]
 
 
 def run(block: str, folder: Path) -> str:
-    """What the block prints as a script; one whose first line is `# folder/name.py` is that file, and only written."""
+    """What the block prints as a script that must end well; one whose first line is `# folder/name.py` is that file, and only written."""
     named = re.match(r"# (\S+\.py)\n", block)
     path = folder / (named[1] if named else "script.py")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,8 @@ def test_page_has_its_blocks():
 
 @pytest.mark.parametrize("number", range(len(QUICK)))
 def test_block_runs(number, tmp_path):
-    run(QUICK[number], tmp_path)
+    said = run(QUICK[number], tmp_path)
+    assert bool(said) == ("print(" in QUICK[number])
 
 
 @pytest.mark.slow

@@ -217,9 +217,11 @@ def test_the_page_of_augmentations_has_each_with_its_options_and_defaults():
 
 
 def test_the_lists_the_page_of_augmentations_shows_are_taken(tmp_path):
-    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)):
+    shown = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert shown
+    for number, block in enumerate(shown):
         path = tmp_path / f"{number}.yaml"
         path.write_text(block)
         cfg = config.load(path)
-        objects.train_transform(cfg)
-        objects.views(cfg)
+        assert len(objects.train_transform(cfg).augment) == len(cfg.INPUT.AUGMENT)
+        assert objects.views(cfg).keys() == cfg.INPUT.VIEWS.keys()

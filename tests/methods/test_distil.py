@@ -94,9 +94,17 @@ def test_a_teacher_that_does_not_fit_is_refused(options, message):
         pair(**options)
 
 
-def test_what_is_left_out_asks_for_nothing():
-    pair(dims=(8, 16), features=0.0)
-    pair(classes=(5, 6), scores=0.0)
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ({"dims": (8, 16), "features": 0.0}, "teacher_scores"),
+        ({"classes": (5, 6), "scores": 0.0}, "teacher_features"),
+    ],
+)
+def test_what_is_left_out_asks_for_nothing(options, left):
+    student, _ = pair(**options)
+    images = torch.randint(0, 256, (4, 3, 32, 16), dtype=torch.uint8)
+    assert student.taught(student.encoder(images)["after"], images).keys() == {left}
 
 
 @pytest.fixture(scope="module")
