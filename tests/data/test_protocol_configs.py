@@ -32,6 +32,14 @@ SIZES = {
     "cuhk03_to_market": (767, 7_365),
     "cuhk03_to_msmt17": (767, 7_365),
 }
+# recipe of configs/dimn -> its protocol
+DIMN = {
+    "mobilenetv2_p1": "p1",
+    "mobilenetv2_p1_published": "p1",
+    "mobilenetv2_classic": "classic",
+    "resnet50_p1": "p1",
+    **{f"resnet50_{name}": name for name in SIZES if name[:2] in ("p2", "p3")},
+}
 # set -> (identities of train, query, gallery; images of each; cameras), all three below one folder
 MARKET_LIKE = {
     "Market-1501-v15.09.15": ((751, 750, 750), (12_936, 3_368, 13_115), 6),
@@ -164,9 +172,9 @@ def test_classic_is_refused_without_leave(small_world):
         objects.datasets(cfg, cfg.DATASETS.SOURCES)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_p1", "mobilenetv2_classic", "resnet50_p1"])
-def test_dimn_recipe_trains_on_the_sets_of_its_protocol(name, small_world, tmp_path):
-    path, classic = ROOT / "configs" / "dimn" / f"{name}.yaml", name.endswith("classic")
+@pytest.mark.parametrize(("recipe", "protocol"), DIMN.items())
+def test_dimn_recipe_trains_on_the_sets_of_its_protocol(recipe, protocol, small_world, tmp_path):
+    path, classic = ROOT / "configs" / "dimn" / f"{recipe}.yaml", protocol == "classic"
     small = {
         "OUTPUT_DIR": tmp_path / "run",
         "DATASETS.ROOT": small_world,
@@ -174,6 +182,7 @@ def test_dimn_recipe_trains_on_the_sets_of_its_protocol(name, small_world, tmp_p
         "MODEL.BACKBONE": "{NAME: tiny, WEIGHTS: none}",
         "INPUT.SIZE": [16, 8],
         "INPUT.AUGMENT.1.PAD": 0,
+        "DATALOADER.BATCH_SIZE": 16,
         "DATALOADER.WORKERS": 0,
         "SOLVER.MAX_STEPS": 3,
         "SOLVER.WARMUP_STEPS": 0,
@@ -184,11 +193,11 @@ def test_dimn_recipe_trains_on_the_sets_of_its_protocol(name, small_world, tmp_p
         with pytest.raises(ValueError, match=r"dukemtmc: withdrawn by its makers.*ALLOW_WITHDRAWN"):
             runs.train(config.load(path, words))
         words += ["DATASETS.ALLOW_WITHDRAWN", "True"]
-    cfg, protocol = config.load(path, words), config.load(FILES["classic" if classic else "p1"])
-    assert (cfg.DATASETS.SOURCES, cfg.DATASETS.TARGETS) == (protocol.DATASETS.SOURCES, protocol.DATASETS.TARGETS)
+    cfg, sets = config.load(path, words), config.load(FILES[protocol]).DATASETS
+    assert (cfg.DATASETS.SOURCES, cfg.DATASETS.TARGETS) == (sets.SOURCES, sets.TARGETS)
     assert runs.train(cfg)[-1]["step"] == 3
     log = (tmp_path / "run" / "log.txt").read_text()
-    ids, images = SIZES["classic" if classic else "p1"]
+    ids, images = SIZES[protocol]
     assert f"{ids:,} identities, {images:,} images" in path.read_text(encoding="utf-8")
     assert "<dimn " in log
 
