@@ -22,6 +22,8 @@ class Case(NamedTuple):
     prepare: makes the data and returns (ours, peer), two functions without arguments; peer is None where there is none.
     same: whether the two results are the same answer; None where the question makes no sense.
     repeats: runs after the warm-up; 0 where a run takes minutes: then the warm-up is what is timed.
+    memory: whether it is measured; of what is small beside its data it says nothing.
+    share: the largest share of the peer's time that ours may take, if there is one to keep to.
     """
 
     name: str
@@ -29,12 +31,15 @@ class Case(NamedTuple):
     prepare: Callable[[], tuple[Callable[[], object], Callable[[], object] | None]]
     same: Callable[[object, object], bool] | None = None
     repeats: int = 5
+    memory: bool = True
+    share: float | None = None
 
 
 def main(cases: Sequence[Case], about: str) -> None:
     """The command line of a benchmark script: runs the cases, prints the table, writes the rows."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=[case.name for case in cases], help="only this case")
+    parser.add_argument("--once", action="store_true", help="one run of each: to see that it works, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here as JSON")
     parser.add_argument("--memory", choices=["ours", "peer"], help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -45,13 +50,18 @@ def main(cases: Sequence[Case], about: str) -> None:
     print(COLUMNS.format("case", "peer", "ours s", "peer s", "ratio", "ours MB", "peer MB", "same answer"))
     rows = []
     for case in chosen:
-        rows.append(_measure(case))
+        rows.append(_measure(case._replace(repeats=0, share=None) if args.once else case))
         print(_line(rows[-1]), flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
     different = [row["case"] for row in rows if row["same_answer"] is False]
-    if different:
-        sys.exit(f"not the same answer: {', '.join(different)}")
+    slow = [
+        f"{row['case']} (at most {row['share']})"
+        for row in rows
+        if row["share"] and row["ours_s"] > row["share"] * row["peer_s"]
+    ]
+    if different or slow:
+        sys.exit(f"not the same answer: {', '.join(different) or 'none'}; too slow: {', '.join(slow) or 'none'}")
 
 
 def _line(row: dict) -> str:
@@ -85,9 +95,10 @@ def _measure(case: Case) -> dict:
         "ours_s": ours_s,
         "peer_s": peer_s,
         "ratio": peer_s / ours_s if peer_s else None,
-        "ours_mb": _in_own_process(case, "ours"),
-        "peer_mb": _in_own_process(case, "peer") if peer else None,
+        "ours_mb": _in_own_process(case, "ours") if case.memory else None,
+        "peer_mb": _in_own_process(case, "peer") if peer and case.memory else None,
         "same_answer": same,
+        "share": case.share,
     }
 
 

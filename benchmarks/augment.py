@@ -77,6 +77,9 @@ def prepare(name: str):
     return ours, peer
 
 
+CASES = [
+    _bench.Case(name, peer and peer[0], partial(prepare, name), repeats=3, memory=False) for name, peer in PEERS.items()
+]
+
 if __name__ == "__main__":
-    CASES = [_bench.Case(name, peer and peer[0], partial(prepare, name)) for name, peer in PEERS.items()]
-    _bench.main(CASES, __doc__)
+    _bench.main(CASES, __doc__ or "")

@@ -1,8 +1,9 @@
-"""What building blocks add to a step, and OSNet beside a plain restatement, on the CPU.
+"""What building blocks cost on the CPU: norms in a training step, OSNet beside a plain restatement, each augmentation.
 
-The first cases are a training step of MobileNetV2 on 256x128 pictures with a conversion of its norms (ours) and without one (peer):
-a ratio of 0.95 says that it takes 1.05 of the plain step. Answers differ, as the networks do. The last is a step of OSNet x0.25
-beside the same network written as functions, with the same weights and in PyTorch's default layout.
+The first cases are a training step of MobileNetV2 on 256x128 pictures with a conversion of its norms (ours) and without one
+(peer): a ratio of 0.95 says that it takes 1.05 of the plain step, which is the most that is allowed. Answers differ, as the
+networks do. Then a step of OSNet x0.25 beside the same network written as functions, with the same weights and in PyTorch's
+default layout; then what augment.py measures, which changes torch's number of threads and so comes last.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import _bench
+import augment
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from train_step import NUM_CLASSES, same, trained_by
+from train_step import NUM_CLASSES, pictures, same, trained_by
 
 from reid.models.encoder import Encoder
 from reid.models.norms import Conversion
@@ -23,19 +25,13 @@ from reid.models.norms.input import Input
 from reid.models.norms.mixstyle import Mixstyle
 
 Step = Callable[[], float]
-
-
-def pictures(num: int) -> tuple[Tensor, Tensor]:
-    """(num, 3, 256, 128) uint8 of coarse squares and a little noise, channels_last, and their classes."""
-    coarse = torch.randint(0, 180, (num, 3, 16, 8), dtype=torch.uint8)
-    images = coarse.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
-    images += torch.randint_like(images, 0, 76)
-    return images.contiguous(memory_format=torch.channels_last), torch.randint(0, NUM_CLASSES, (num,))
+NUM_PICTURES, SIZE = 16, (256, 128)
 
 
 def with_and_without(norms: Sequence[Conversion]) -> tuple[Step, Step]:
     torch.manual_seed(0)
-    images, classes = pictures(16)
+    images, classes = pictures(NUM_PICTURES, SIZE)
+    images = images.contiguous(memory_format=torch.channels_last)
     steps = []
     for chosen in (norms, ()):
         encoder = Encoder("mobilenetv2_100", norms=chosen).train().to(memory_format=torch.channels_last)
@@ -46,7 +42,8 @@ def with_and_without(norms: Sequence[Conversion]) -> tuple[Step, Step]:
 
 def osnet() -> tuple[Step, Step]:
     torch.manual_seed(0)
-    images, classes = pictures(16)
+    images, classes = pictures(NUM_PICTURES, SIZE)
+    as_loaded = images.contiguous(memory_format=torch.channels_last)
     ours, head = Encoder("osnet_x0_25", neck=False).train(), nn.Linear(512, NUM_CLASSES)
     plain = Encoder("osnet_x0_25", neck=False).train()
     plain_head = nn.Linear(512, NUM_CLASSES)
@@ -54,9 +51,9 @@ def osnet() -> tuple[Step, Step]:
     plain_head.load_state_dict(head.state_dict())
     ours = ours.to(memory_format=torch.channels_last)
     weights = dict(plain.backbone.named_parameters())
-    normalised = plain.normalise(images.contiguous())
+    normalised = plain.normalise(images)
     return (
-        trained_by(ours, head, classes, lambda: ours(images)["after"]),
+        trained_by(ours, head, classes, lambda: ours(as_loaded)["after"]),
         trained_by(plain, plain_head, classes, lambda: plain_osnet(weights, normalised)),
     )
 
@@ -99,10 +96,11 @@ def plain_osnet(weights: dict[str, Tensor], images: Tensor) -> Tensor:
 
 
 CASES = [
-    _bench.Case(name, "without", partial(with_and_without, norms), repeats=9)
+    _bench.Case(name, "without", partial(with_and_without, norms), repeats=9, share=1.05)
     for name, norms in {"input": [Input()], "ibn_a": [IbnA()], "mixstyle": [Mixstyle(prob=1.0)]}.items()
 ]
 CASES.append(_bench.Case("osnet_x0_25", "plain functions", osnet, same=same, repeats=9))
+CASES += augment.CASES
 
 if __name__ == "__main__":
     _bench.main(CASES, __doc__ or "")

@@ -39,6 +39,17 @@ def trained_by(encoder: Encoder, head: nn.Linear, classes: Tensor, forward: Call
     return partial(step, forward, head, classes, torch.optim.SGD(parameters, lr=0.01, momentum=0.9))
 
 
+def pictures(num: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(num, 3, *size) uint8 and their classes (num,).
+
+    Coarse squares and a little noise: pictures of pure noise all pool to one vector, whose differences are rounding.
+    """
+    coarse = torch.randint(0, 180, (num, 3, size[0] // 16, size[1] // 16), dtype=torch.uint8)
+    images = coarse.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
+    images += torch.randint_like(images, 0, 76)
+    return images, torch.randint(0, NUM_CLASSES, (num,))
+
+
 def prepare(
     backbone: str, size: tuple[int, int], num_images: int, **options: object
 ) -> tuple[Callable[[], float], Callable[[], float]]:
@@ -50,11 +61,7 @@ def prepare(
         if isinstance(module, nn.ReLU6):
             module.inplace = True  # as timm and the peers have it
     ours = ours.to(memory_format=torch.channels_last)
-    # Coarse squares and a little noise: pictures of pure noise all pool to one vector, whose differences are rounding.
-    coarse = torch.randint(0, 180, (num_images, 3, size[0] // 16, size[1] // 16), dtype=torch.uint8)
-    images = coarse.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
-    images += torch.randint_like(images, 0, 76)
-    classes = torch.randint(0, NUM_CLASSES, (num_images,))
+    images, classes = pictures(num_images, size)
     as_loaded = images.contiguous(memory_format=torch.channels_last)
     normalised = peer.normalise(images)
 
