@@ -75,7 +75,7 @@ def test_graph_without_neighbours_yet_takes_any_others():
 
 def test_graph_needs_neighbours_and_enough_of_them(tiny_world, tmp_path):
     with pytest.raises(
-        ValueError, match=r"found 2 known neighbours an identity; expected 3 for batches of 4 identities"
+        ValueError, match=r"found 2 known neighbours per identity; expected 3 for batches of 4 identities"
     ):
         Graph(*UNEVEN, 8, 0).batches(1, Plan(neighbours=line(12).neighbours[:, :2]))
     with pytest.raises(ValueError, match=r"Graph: found a plan without neighbours, which it needs"):
@@ -121,7 +121,7 @@ def test_halves_are_no_more_than_there_must_be():
 @pytest.mark.parametrize(
     ("sampler", "size", "options", "message"),
     [
-        (Graph, 9, {}, "graph: found batches of 9 with 2 images an identity"),
+        (Graph, 9, {}, "graph: found batches of 9 with 2 images per identity"),
         (Graph, 26, {}, "and 12 identities; expected a multiple, of 2 to as many"),
         (Graph, 2, {}, "graph: found batches of 2 with 2"),
         (OneDomain, 8, {"num_instances": 2}, "one_domain, domain 1: found 3 identities; expected at least 4"),

@@ -107,7 +107,7 @@ def test_single_pictures_are_left_out_or_paired_with_themselves_and_counted():
 @pytest.mark.parametrize(
     ("sizes", "batch_size", "options", "message"),
     [
-        ([[4, 4, 4], [4]], 7, {}, "episode: found batches of 7 with 2 images an identity; expected a multiple"),
+        ([[4, 4, 4], [4]], 7, {}, "episode: found batches of 7 with 2 images per identity; expected a multiple"),
         ([[4, 4, 4], [4]], 10, {}, "episode: found 4 identities; expected at least 5, as a batch of 10"),
         ([[4, 4, 4], [4]], 8, {"balanced": True}, "found 1 identities in domain 1; expected at least 2"),
         ([[4, 4, 4], [4]], 18, {}, "found batches of 18 and 16 training images"),

@@ -183,12 +183,12 @@ def test_cameras_take_turns_within_an_identity(sampler):
             Identity,
             10,
             {"num_instances": 4},
-            "identity: found batches of 10 with 4 images an identity; expected a multiple",
+            "identity: found batches of 10 with 4 images per identity; expected a multiple",
         ),
         (Identity, 8, {"num_instances": 0}, "found batches of 8 with 0 images"),
         (Identity, 32, {"num_instances": 8}, "found batches of 32 and 16 training images"),
         (Identity, 10, {"num_instances": 2}, "found 4 identities; expected at least 5"),
-        (HardClass, 8, {"num_anchors": 3}, "hard_class: found 3 anchors and 2 identities a batch; expected 1 to"),
+        (HardClass, 8, {"num_anchors": 3}, "hard_class: found 3 anchors and 2 identities per batch; expected 1 to"),
         (Balanced, 12, {"num_instances": 2}, "balanced: found 1 identities in domain 1; expected at least 3"),
     ],
 )
@@ -277,7 +277,7 @@ def test_hard_classes_lie_nearer_than_random_ones_and_more_anchors_spread_the_ba
     for num_anchors in (1, 2, 8):
         made = HardClass(classes, domains, camids, 32, 0, num_instances=4, num_anchors=num_anchors)
         spread.append(np.ptp(places[identities(made.batches(0, near(distances)), classes, 4)], axis=1).mean())
-    plain = np.ptp(places[identities(made.dealer.batches(np.random.default_rng(0)), classes, 4)], axis=1).mean()
+    plain = np.ptp(places[identities(made.grouped.batches(np.random.default_rng(0)), classes, 4)], axis=1).mean()
     assert spread[0] < spread[1] < spread[2]
     assert spread[0] < plain / 2
 

@@ -25,7 +25,7 @@ class Draw:
         """The rows of each of `world` processes: arrays (B / world,) int64, ascending.
 
         Slices where there are no groups; else each process takes whole groups.
-        Raises ValueError where B does not divide by `world`, or where no dealing of whole groups gives equal shares.
+        Raises ValueError where B does not divide by `world`, or where whole groups give no equal shares.
         """
         rows = np.arange(len(self.indices))
         if len(rows) % world:
@@ -36,14 +36,14 @@ class Draw:
             return np.split(rows, world)
         _, first, group, sizes = np.unique(self.groups, return_index=True, return_inverse=True, return_counts=True)
         order = np.lexsort((first, -sizes))
-        dealt = _fill(sizes[order].tolist(), world)
-        if dealt is None:
+        owners = _share(sizes[order].tolist(), world)
+        if owners is None:
             raise ValueError(
                 f"sampler: found groups of {', '.join(map(str, sizes[order]))} rows for {world} processes of "
                 f"{len(rows) // world} rows each; expected groups that fill them: change the batch size or the groups"
             )
         owner = np.empty(len(sizes), np.int64)
-        owner[order] = dealt
+        owner[order] = owners
         return [np.flatnonzero(owner[group] == process) for process in range(world)]
 
 
@@ -53,7 +53,7 @@ class Sampler:
     Constructors take `classes`, `domains`, `camids` ((N,) int64 arrays of the training set), `batch_size` and `seed`
     injected, and their own options after them.
     needs: the fields of a `Plan` that it goes by; the method has to give them.
-    notes: what the log should say of the samples, such as how many are never dealt.
+    notes: what the log should say of the samples, such as how many no batch has.
     """
 
     needs: frozenset[str] = frozenset()
@@ -67,7 +67,7 @@ class Sampler:
         raise NotImplementedError
 
     def __len__(self) -> int:
-        """Batches an epoch: exact, and the same for every epoch and plan, as the learning rate goes by it."""
+        """Batches per epoch: exact, and the same for every epoch and plan, as the learning rate goes by it."""
         raise NotImplementedError
 
     def draws(self, epoch: int, plan: Plan | None = None) -> list[Draw]:
@@ -88,14 +88,14 @@ class Sampler:
         return draws
 
 
-def _fill(sizes: list[int], world: int) -> list[int] | None:
+def _share(sizes: list[int], world: int) -> list[int] | None:
     """Which of `world` processes takes each group, so that in the end all have equally many rows; None: it cannot be.
 
     Each group goes to the first process with room; where that comes to no end, the last choices are taken back.
     """
     room = [sum(sizes) // world] * world
     taken: list[int] = []
-    failed: set[tuple[int, ...]] = set()  # groups dealt and room left, whatever the processes' order
+    failed: set[tuple[int, ...]] = set()  # groups that have a process, and the room left, whatever the processes' order
     start = 0
     while len(taken) < len(sizes):
         state = (len(taken), *sorted(room))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from reid.data.samplers import Sampler
-from reid.data.samplers._deal import Dealer
-from reid.plan import Plan
+from reid.data.samplers._grouped import PK, Grouped
 
 
-class Balanced(Sampler):
+class Balanced(PK):
     """Batches in which every domain has P / M identities, or one more where that does not divide.
 
     Every picture of every identity is seen each epoch, which is as long as the largest domain needs; smaller domains are
     seen several times. Groups, repetition and cameras are as in `Identity`.
 
     Args:
-        num_instances: K, pictures an identity in a batch.
+        num_instances: K, pictures per identity in a batch.
         epoch: `pictures`: every one is seen in each; `identities`: each gives K pictures, of others in the next.
     Raises ValueError where batch_size is no multiple of K, where a domain has fewer identities than its share of P, or
     where there are fewer pictures than a batch holds.
@@ -32,13 +30,4 @@ class Balanced(Sampler):
         num_instances: int = 4,
         epoch: str = "pictures",
     ) -> None:
-        self.batch_size, self.seed = batch_size, seed
-        self.dealer = Dealer("balanced", classes, domains, camids, batch_size, num_instances, epoch)
-        self.notes = self.dealer.notes
-
-    def __len__(self) -> int:
-        return self.dealer.num_batches
-
-    def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
-        """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
-        return self.dealer.batches(np.random.default_rng((self.seed, epoch)))
+        super().__init__(Grouped("balanced", classes, domains, camids, batch_size, num_instances, epoch), seed)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reid.data.samplers import Sampler
-from reid.data.samplers._deal import Dealer, Hand
+from reid.data.samplers._grouped import PK, Grouped, Groups
 from reid.plan import Plan
 
 SINGLES = ("skip", "augment")
 
 
-class Episode(Sampler):
+class Episode(PK):
     """Batches of batch_size / K identities, each once, its K pictures side by side.
 
     Every picture is seen each epoch. With K = 2 a pair is of two cameras where the identity has two: it has as many pairs
@@ -45,7 +44,6 @@ class Episode(Sampler):
         singles: str = "skip",
         epoch: str = "pictures",
     ) -> None:
-        self.batch_size, self.seed = batch_size, seed
         if singles not in SINGLES:
             raise ValueError(f"SINGLES: no {singles}; there are {', '.join(SINGLES)}")
         counts = np.bincount(classes)
@@ -61,32 +59,30 @@ class Episode(Sampler):
                 f"sampler episode: found one picture per identity in all of domain {domain}; expected two or more of some: "
                 "set SINGLES augment, or leave that source out"
             )
+        notes: tuple[str, ...] = ()
         if single.any():
             how = "left out" if singles == "skip" else "paired with themselves, augmented anew"
-            self.notes = (f"{single.sum():,} identities have a single picture: {how}",)
+            notes = (f"{single.sum():,} identities have a single picture: {how}",)
         classes, domains, camids = classes[self.kept], domains[self.kept], camids[self.kept]
-        dealer = _Pairs if num_instances == 2 else Dealer
+        grouped = _Pairs if num_instances == 2 else Grouped
         shares = domains if balanced else np.zeros_like(domains)
-        self.dealer = dealer("episode", classes, shares, camids, batch_size, num_instances, epoch)
-        self.notes += self.dealer.notes
-
-    def __len__(self) -> int:
-        return self.dealer.num_batches
+        super().__init__(grouped("episode", classes, shares, camids, batch_size, num_instances, epoch), seed)
+        self.notes = notes + self.notes
 
     def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
         """Arrays (batch_size,) int64; the K of an identity stand side by side."""
-        return [self.kept[batch] for batch in self.dealer.batches(np.random.default_rng((self.seed, epoch)))]
+        return [self.kept[batch] for batch in super().batches(epoch)]
 
 
-class _Pairs(Dealer):
-    """Deals pairs of two cameras in place of groups of K."""
+class _Pairs(Grouped):
+    """Pairs of two cameras in place of groups of K."""
 
     def _num_groups(self, sizes: np.ndarray) -> np.ndarray:
         largest = np.zeros_like(sizes)
         np.maximum.at(largest, self.classes, _cameras(self.classes, self.camids)[1])
         return np.maximum(-(-sizes // 2), largest)
 
-    def cut(self, domain: int, rng: np.random.Generator, without: Sequence[int] = ()) -> list[Hand]:
+    def cut(self, domain: int, rng: np.random.Generator, without: Sequence[int] = ()) -> list[Groups]:
         """The pairs of an epoch of a domain, but for the identities `without`: identities in random order.
 
         An identity's pictures stand camera after camera, the largest first and the others at random. Of its G pairs, pair
@@ -99,7 +95,7 @@ class _Pairs(Dealer):
         samples = samples[np.lexsort((lot, -size, self.classes[samples]))]
         ids, starts = np.unique(self.classes[samples], return_index=True)
         num_pairs = self.groups[ids]
-        pairs: list[Hand] = []
+        pairs: list[Groups] = []
         pictures = np.split(samples, starts[1:])
         for i in rng.permutation(len(ids)):
             own, first = pictures[i], np.arange(num_pairs[i])

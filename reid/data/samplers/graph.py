@@ -16,7 +16,7 @@ class Graph(Sampler):
     others are random. Length: the number of identities.
 
     Args:
-        num_instances: K, pictures an identity in a batch.
+        num_instances: K, pictures per identity in a batch.
     Raises ValueError where batch_size is no multiple of K, or there are fewer than P identities.
     Source: Liao and Shao 2022 (QAConv-GS), with K = 2. Deviation: identities lie as far apart as their pictures do on
         average; there one random picture of each is compared.
@@ -37,7 +37,7 @@ class Graph(Sampler):
         self.seed, self.num_instances, self.num_identities = seed, num_instances, batch_size // num_instances
         if batch_size % num_instances or not 1 < self.num_identities <= len(self.pictures):
             raise ValueError(
-                f"sampler graph: found batches of {batch_size} with {num_instances} images an identity, and "
+                f"sampler graph: found batches of {batch_size} with {num_instances} images per identity, and "
                 f"{len(self.pictures)} identities; expected a multiple, of 2 to as many identities as there are: change the "
                 "batch size or NUM_INSTANCES"
             )
@@ -52,10 +52,10 @@ class Graph(Sampler):
         neighbours = None if plan is None or plan.neighbours is None else plan.neighbours.numpy()
         if neighbours is not None and neighbours.shape[1] < others:
             raise ValueError(
-                f"sampler graph: found {neighbours.shape[1]} known neighbours an identity; expected {others} for batches of "
+                f"sampler graph: found {neighbours.shape[1]} known neighbours per identity; expected {others} for batches of "
                 f"{self.num_identities} identities: set a smaller batch, or more NUM_INSTANCES"
             )
-        made = []
+        batches = []
         for identity in rng.permutation(len(self.pictures)):
             if neighbours is None:
                 near = rng.choice(len(self.pictures) - 1, others, replace=False)
@@ -63,5 +63,5 @@ class Graph(Sampler):
             else:
                 near = neighbours[identity, :others]
             chosen = [np.resize(rng.permutation(self.pictures[one]), self.num_instances) for one in (identity, *near)]
-            made.append(np.concatenate(chosen))
-        return made
+            batches.append(np.concatenate(chosen))
+        return batches

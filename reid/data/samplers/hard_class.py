@@ -6,12 +6,11 @@ from collections import deque
 
 import numpy as np
 
-from reid.data.samplers import Sampler
-from reid.data.samplers._deal import Dealer
+from reid.data.samplers._grouped import PK, Grouped
 from reid.plan import Plan
 
 
-class HardClass(Sampler):
+class HardClass(PK):
     """The batches of `Identity`, filled with neighbours: some anchor classes and, in turn, the nearest class to each.
 
     Neighbours are taken from the classes that have pictures left to show, so every picture is seen each epoch and no
@@ -21,7 +20,7 @@ class HardClass(Sampler):
     the anchor's own source. Length: that of `Identity`.
 
     Args:
-        num_instances: K, pictures an identity in a batch.
+        num_instances: K, pictures per identity in a batch.
         num_anchors: how many of a batch's P identities are drawn; each other one is the nearest left to one of these.
         epoch: `pictures`: every one is seen in each; `identities`: each gives K pictures, of others in the next.
     Raises ValueError as `Identity` does, and where num_anchors is not 1 to P.
@@ -42,43 +41,41 @@ class HardClass(Sampler):
         num_anchors: int = 1,
         epoch: str = "pictures",
     ) -> None:
-        self.batch_size, self.seed, self.num_anchors = batch_size, seed, num_anchors
-        self.dealer = Dealer("hard_class", classes, np.zeros_like(domains), camids, batch_size, num_instances, epoch)
-        self.notes = self.dealer.notes
-        if not 1 <= num_anchors <= self.dealer.num_identities:
+        super().__init__(
+            Grouped("hard_class", classes, np.zeros_like(domains), camids, batch_size, num_instances, epoch), seed
+        )
+        self.num_anchors = num_anchors
+        if not 1 <= num_anchors <= self.grouped.num_identities:
             raise ValueError(
-                f"sampler hard_class: found {num_anchors} anchors and {self.dealer.num_identities} identities a batch; "
+                f"sampler hard_class: found {num_anchors} anchors and {self.grouped.num_identities} identities per batch; "
                 "expected 1 to as many as identities: change NUM_ANCHORS or the batch size"
             )
 
-    def __len__(self) -> int:
-        return self.dealer.num_batches
-
     def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
         """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
-        rng = np.random.default_rng((self.seed, epoch))
         if plan is None or plan.neighbours is None:
-            return self.dealer.batches(rng)
-        hands = {identity: deque(rows) for identity, rows in self.dealer.cut(0, rng)}
-        left = np.array([len(hands[identity]) for identity in range(len(plan.neighbours))])
+            return super().batches(epoch)
+        rng = np.random.default_rng((self.seed, epoch))
+        groups = {identity: deque(rows) for identity, rows in self.grouped.cut(0, rng)}
+        left = np.array([len(groups[identity]) for identity in range(len(plan.neighbours))])
         order = rng.permutation(len(left))
         batches = []
         for remaining in range(len(self), 0, -1):
             chosen = self._choose(plan.neighbours.numpy(), left, remaining, order)
-            batches.append(np.concatenate([hands[identity][0] for identity in chosen]))
+            batches.append(np.concatenate([groups[identity][0] for identity in chosen]))
             for identity in chosen:
-                hands[identity].rotate(-1)
+                groups[identity].rotate(-1)
                 left[identity] = max(0, left[identity] - 1)
         return [batches[b] for b in rng.permutation(len(batches))]
 
     def _choose(self, neighbours: np.ndarray, left: np.ndarray, remaining: int, order: np.ndarray) -> list[int]:
-        """The P identities of the next of `remaining` batches, anchors first; left (C,): groups not dealt yet."""
-        num = self.dealer.num_identities
+        """The P identities of the next of `remaining` batches, anchors first; left (C,): groups that no batch has yet."""
+        num = self.grouped.num_identities
         free = left > 0
         if free.sum() > num:
             chosen = np.flatnonzero(left == remaining).tolist()  # they have to be in every batch that is to come
         else:
-            chosen, free = np.flatnonzero(free).tolist(), np.ones_like(free)  # some are dealt again
+            chosen, free = np.flatnonzero(free).tolist(), np.ones_like(free)  # some come again
         free[chosen] = False
         anchors = chosen + order[free[order]][: max(0, self.num_anchors - len(chosen))].tolist()
         chosen = list(anchors)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from reid.data.samplers import Sampler
-from reid.data.samplers._deal import Dealer
-from reid.plan import Plan
+from reid.data.samplers._grouped import PK, Grouped
 
 
-class Identity(Sampler):
+class Identity(PK):
     """Batches of batch_size / num_instances identities, whichever domain they come from.
 
     Every picture of every identity is seen each epoch; an identity whose pictures do not divide by num_instances is
@@ -18,7 +16,7 @@ class Identity(Sampler):
     largest identity's.
 
     Args:
-        num_instances: K, pictures an identity in a batch.
+        num_instances: K, pictures per identity in a batch.
         epoch: `pictures`: every one is seen in each; `identities`: each gives K pictures, of others in the next.
     Raises ValueError where batch_size is no multiple of K, where there are fewer than P identities, or fewer pictures
     than a batch holds.
@@ -34,13 +32,6 @@ class Identity(Sampler):
         num_instances: int = 4,
         epoch: str = "pictures",
     ) -> None:
-        self.batch_size, self.seed = batch_size, seed
-        self.dealer = Dealer("identity", classes, np.zeros_like(domains), camids, batch_size, num_instances, epoch)
-        self.notes = self.dealer.notes
-
-    def __len__(self) -> int:
-        return self.dealer.num_batches
-
-    def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
-        """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
-        return self.dealer.batches(np.random.default_rng((self.seed, epoch)))
+        super().__init__(
+            Grouped("identity", classes, np.zeros_like(domains), camids, batch_size, num_instances, epoch), seed
+        )

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from reid.data.samplers import Sampler
-from reid.data.samplers._deal import by_domain
+from reid.data.samplers._grouped import by_domain
 from reid.plan import Plan
 
 
 class OneDomain(Sampler):
-    """The batches of `Identity`, dealt for each domain by itself, in random order.
+    """The batches of `Identity` of each domain by itself, in random order.
 
     So BatchNorm sees one domain at a time, and negatives are of the anchor's own. Every picture is seen each epoch; a larger
     domain has more batches. Length: the sum of the domains' own.
 
     Args:
-        num_instances: K, pictures an identity in a batch.
+        num_instances: K, pictures per identity in a batch.
     Raises ValueError as `Identity` does, for the domain that it concerns.
     """
 
@@ -33,10 +33,10 @@ class OneDomain(Sampler):
         self.parts = by_domain("one_domain", classes, domains, camids, batch_size, num_instances)
 
     def __len__(self) -> int:
-        return sum(dealer.num_batches for _, dealer in self.parts)
+        return sum(grouped.num_batches for _, grouped in self.parts)
 
     def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
         """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
         rng = np.random.default_rng((self.seed, epoch))
-        made: list[np.ndarray] = [own[batch] for own, dealer in self.parts for batch in dealer.batches(rng)]
-        return [made[b] for b in rng.permutation(len(made))]
+        batches: list[np.ndarray] = [own[batch] for own, grouped in self.parts for batch in grouped.batches(rng)]
+        return [batches[b] for b in rng.permutation(len(batches))]

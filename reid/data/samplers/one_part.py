@@ -17,7 +17,7 @@ class OnePart(Sampler):
     Length: ceil(pictures / batch_size), whatever the plan: small parts are seen more often, large ones not to the end.
 
     Args:
-        num_instances: K, pictures a class in a batch.
+        num_instances: K, pictures per class in a batch.
     Raises ValueError where batch_size is no multiple of K.
     Source: Sanakoyeu et al. 2019, Divide and Conquer the Embedding Space. Deviation: there an epoch is as long as its
         largest cluster needs, so that its length follows the division; here the learning rate goes by the step.
@@ -36,7 +36,7 @@ class OnePart(Sampler):
     ) -> None:
         if num_instances < 1 or batch_size % num_instances:
             raise ValueError(
-                f"sampler one_part: found batches of {batch_size} with {num_instances} images an identity; "
+                f"sampler one_part: found batches of {batch_size} with {num_instances} images per identity; "
                 "expected a multiple: change the batch size or NUM_INSTANCES"
             )
         self.classes, self.seed = classes, seed
@@ -52,22 +52,22 @@ class OnePart(Sampler):
         parts = np.zeros_like(self.classes)
         if plan is not None and plan.parts is not None:
             parts = plan.parts.numpy()
-        decks = [self._deck(np.flatnonzero(parts == part), rng) for part in np.unique(parts[parts >= 0])]
-        return [self._batch(decks[number % len(decks)], number // len(decks)) for number in range(len(self))]
+        classes = [self._by_class(np.flatnonzero(parts == part), rng) for part in np.unique(parts[parts >= 0])]
+        return [self._batch(classes[number % len(classes)], number // len(classes)) for number in range(len(self))]
 
-    def _deck(self, samples: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    def _by_class(self, samples: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         """The samples of each class of a part, classes and samples in random order."""
         samples = rng.permutation(samples)
         samples = samples[np.argsort(self.classes[samples], kind="stable")]
         _, starts = np.unique(self.classes[samples], return_index=True)
-        deck = np.split(samples, starts[1:])
-        return [deck[i] for i in rng.permutation(len(deck))]
+        pictures = np.split(samples, starts[1:])
+        return [pictures[i] for i in rng.permutation(len(pictures))]
 
-    def _batch(self, deck: list[np.ndarray], number: int) -> np.ndarray:
+    def _batch(self, classes: list[np.ndarray], number: int) -> np.ndarray:
         """The part's batch of that number: the classes whose turn it is, each with its next pictures."""
         turns = np.arange(number * self.num_classes, (number + 1) * self.num_classes)
         rows = []
-        for rounds, one in zip(*np.divmod(turns, len(deck)), strict=True):
+        for rounds, one in zip(*np.divmod(turns, len(classes)), strict=True):
             pictures = rounds * self.num_instances + np.arange(self.num_instances)
-            rows.append(deck[one][pictures % len(deck[one])])
+            rows.append(classes[one][pictures % len(classes[one])])
         return np.concatenate(rows)

@@ -1,27 +1,34 @@
-"""P x K batches by dealing: identities are cut into groups of K pictures, groups are dealt to batches like cards.
+"""P x K batches: each identity's pictures are cut into groups of K, and each batch gets groups of P identities.
 
-Dealt so that an identity never stands twice in a batch, that every group of every identity is dealt once, and that the
-number of batches is known beforehand.
+No batch holds an identity twice, every group of every identity comes once, and the number of batches is known beforehand.
+
+Example: K = 2 and P = 2. Identity 0 has pictures a b c, identity 1 has d e, identity 2 has f. The groups are ab and ca of 0 (the
+last group is filled with the first pictures), de of 1, ff of 2. They fill two batches, such as [ab, de] and [ff, ca]; [ab, ca]
+cannot be one, as it would hold identity 0 twice.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
-Hand = tuple[int, np.ndarray]  # an identity, and its groups: (G, K) sample indices
+from reid.data.samplers import Sampler
+from reid.plan import Plan
+
+Groups = tuple[int, np.ndarray]  # an identity, and the sample indices of its groups, (G, K)
+Batch = dict[int, np.ndarray]  # a batch that is being filled: identity -> its group (K,)
 EPOCHS = ("pictures", "identities")
 
 
-class Dealer:
+class Grouped:
     """Batches of `batch_size // num_instances` identities, split over `domains` as evenly as possible.
 
-    classes, domains, camids: (N,) int64. Epochs are as long as the domain needs that needs most batches; the others are
-    dealt again, reshuffled, until theirs are full.
-    epoch: `pictures`, every one is dealt; or `identities`, each gives one group, of other pictures every epoch.
+    classes, domains, camids: (N,) int64. An epoch is as long as the domain with most groups needs; the groups of the other
+    domains come again, reshuffled, until the batches are full.
+    epoch: `pictures`: every picture comes; or `identities`: each gives one group, of other pictures every epoch.
     notes: what the log should say of an epoch's length.
     Raises ValueError for sizes that cannot be met; `name` is the sampler the message speaks of.
     """
@@ -41,7 +48,7 @@ class Dealer:
             raise ValueError(f"sampler {name}: no EPOCH {epoch}; there are {', '.join(EPOCHS)}")
         if num_instances < 1 or batch_size < 1 or batch_size % num_instances:
             raise ValueError(
-                f"sampler {name}: found batches of {batch_size} with {num_instances} images an identity; "
+                f"sampler {name}: found batches of {batch_size} with {num_instances} images per identity; "
                 "expected a multiple: change the batch size or NUM_INSTANCES"
             )
         if batch_size > len(classes):
@@ -58,12 +65,12 @@ class Dealer:
                 where = f" in domain {domain}" if self.num_domains > 1 else ""
                 raise ValueError(
                     f"sampler {name}: found {ids} identities{where}; expected at least {most}, as a batch of "
-                    f"{batch_size} with {num_instances} images an identity needs: set a smaller batch"
+                    f"{batch_size} with {num_instances} images per identity needs: set a smaller batch"
                 )
         sizes = np.bincount(classes)
         self.groups = np.minimum(sizes, 1) if epoch == "identities" else self._num_groups(sizes)
         self.num_batches = self._num_batches(self.groups)
-        self.notes = self._told()
+        self.notes = self._notes()
 
     def _num_batches(self, groups: np.ndarray) -> int:
         """The fewest batches in which every domain has room for all its groups, and every identity for all of its."""
@@ -84,8 +91,8 @@ class Dealer:
         """(C,): how many groups hold all `sizes` (C,) pictures of each identity."""
         return -(-sizes // self.num_instances)
 
-    def _told(self) -> tuple[str, ...]:
-        """Of an epoch that one identity makes more than twice as long as the groups of all would."""
+    def _notes(self) -> tuple[str, ...]:
+        """A line where one identity makes an epoch more than twice as long as all groups together need."""
         places = self.num_batches * self.num_identities
         if self.groups.max() < self.num_batches or places <= 2 * self.groups.sum():
             return ()
@@ -106,13 +113,13 @@ class Dealer:
     def batches(self, rng: np.random.Generator) -> list[np.ndarray]:
         """The epoch's batches in random order: arrays (batch_size,) int64, the K of an identity side by side."""
         quotas = self._quotas(self.num_batches)
-        batches: list[dict[int, np.ndarray]] = [{} for _ in quotas]
+        batches: list[Batch] = [{} for _ in quotas]
         for domain in range(self.num_domains):
-            _deal(batches, quotas[:, domain], partial(self.cut, domain, rng), rng)
+            _fill(batches, quotas[:, domain], partial(self.cut, domain, rng), rng)
         order = rng.permutation(self.num_batches)
         return [np.concatenate([batches[b][i] for i in rng.permutation(list(batches[b]))]) for b in order]
 
-    def cut(self, domain: int, rng: np.random.Generator, without: Sequence[int] = ()) -> list[Hand]:
+    def cut(self, domain: int, rng: np.random.Generator, without: Sequence[int] = ()) -> list[Groups]:
         """The groups of an epoch of a domain, but for the identities `without`: identities in random order.
 
         Each one's pictures are shuffled, cameras taking turns; the last group is filled with the first pictures.
@@ -138,56 +145,76 @@ class Dealer:
         return rng.permutation(np.flatnonzero(own & ~np.isin(self.classes, without) if without else own))
 
 
+class PK(Sampler):
+    """A sampler whose batches are those of one `Grouped`; the constructors of `Identity` and its like say which."""
+
+    def __init__(self, grouped: Grouped, seed: int) -> None:
+        self.grouped, self.seed = grouped, seed
+        self.notes = grouped.notes
+
+    def __len__(self) -> int:
+        return self.grouped.num_batches
+
+    def batches(self, epoch: int, plan: Plan | None = None) -> list[np.ndarray]:
+        """Arrays (batch_size,) int64, the K pictures of an identity side by side."""
+        return self.grouped.batches(np.random.default_rng((self.seed, epoch)))
+
+
 def by_domain(
     name: str, classes: np.ndarray, domains: np.ndarray, camids: np.ndarray, batch_size: int, num_instances: int
-) -> list[tuple[np.ndarray, Dealer]]:
-    """Of each domain its sample indices (n,) and a dealer of these alone, whose batches are places among them.
+) -> list[tuple[np.ndarray, Grouped]]:
+    """For each domain its sample indices (n,), and the batches of these alone, whose numbers are places among them.
 
-    Raises ValueError as `Dealer` does, naming the domain.
+    Raises ValueError as `Grouped` does, naming the domain.
     """
     parts = []
     for domain in range(int(domains.max()) + 1):
         own = np.flatnonzero(domains == domain)
         _, numbers = np.unique(classes[own], return_inverse=True)
         where = f"{name}, domain {domain}"
-        parts.append((own, Dealer(where, numbers, np.zeros_like(own), camids[own], batch_size, num_instances)))
+        parts.append((own, Grouped(where, numbers, np.zeros_like(own), camids[own], batch_size, num_instances)))
     return parts
 
 
-def _deal(batches: list[dict[int, np.ndarray]], quota: np.ndarray, cut, rng: np.random.Generator) -> None:
+def _fill(batches: list[Batch], quota: np.ndarray, cut: Callable[..., list[Groups]], rng: np.random.Generator) -> None:
     """Puts the groups of one domain into `batches`, `quota[b]` of them into batch b, none twice of one identity.
 
-    A deck is every batch that still takes one, shuffled. An identity draws different batches from it; where its groups
-    go over the end of a deck, it passes over those it already has. Full decks come last: there enough others remain.
+    The free places stand in a queue, round after round: a round has every batch that still takes a group once, shuffled. So
+    an identity's groups, which take the next places, come into different batches; only where they go on into the next
+    round are the batches passed over that have the identity already. Rounds of all batches come last: there are then
+    enough others.
+
+    Example: three batches with quotas 1, 2, 2 have the places [2 1] [0 2 1]. Identity 5 with two groups takes 2 and 1,
+    identity 7 with two takes 0 and 2, and identity 9 takes 1.
     """
     short = np.flatnonzero(quota > quota.min())
-    decks = deque([rng.permutation(short)] if len(short) else [])
-    decks += [rng.permutation(len(batches)) for _ in range(int(quota.min()))]
-    places = deque(int(b) for deck in decks for b in deck)
-    taken: Counter[int] = Counter()  # batches of each identity, and groups that wait for one
-    for identity, rows in cut():
-        _place(batches, places, identity, rows)
-        taken[identity] = len(rows)
-    # A set that needs fewer batches than there are is dealt again, without whoever waits for every batch that is left.
-    again: deque[tuple[int, deque[np.ndarray]]] = deque()
+    rounds = [rng.permutation(short)] if len(short) else []
+    rounds += [rng.permutation(len(batches)) for _ in range(int(quota.min()))]
+    places = deque(int(b) for one in rounds for b in one)
+    used: Counter[int] = Counter()  # batches of each identity, and groups that wait for one
+    for identity, groups in cut():
+        _put(batches, places, identity, groups)
+        used[identity] = len(groups)
+    # A domain with fewer groups than places is cut again, without the identities that stand in every batch by now.
+    waiting: deque[tuple[int, deque[np.ndarray]]] = deque()
     for b in places:
-        while all(identity in batches[b] for identity, _ in again):
-            for identity, rows in cut([identity for identity, number in taken.items() if number >= len(batches)]):
-                again.append((identity, deque(rows)))
-                taken[identity] += len(rows)
-        while again[0][0] in batches[b]:
-            again.rotate(-1)
-        identity, hand = again[0]
-        batches[b][identity] = hand.popleft()
-        if not hand:
-            again.popleft()
+        while all(identity in batches[b] for identity, _ in waiting):
+            for identity, groups in cut([identity for identity, number in used.items() if number >= len(batches)]):
+                waiting.append((identity, deque(groups)))
+                used[identity] += len(groups)
+        while waiting[0][0] in batches[b]:
+            waiting.rotate(-1)
+        identity, left = waiting[0]
+        batches[b][identity] = left.popleft()
+        if not left:
+            waiting.popleft()
 
 
-def _place(batches, places: deque[int], identity: int, rows: np.ndarray) -> None:
-    """Puts an identity's groups, one after the other, into the first places whose batches have not this identity yet."""
+def _put(batches: list[Batch], places: deque[int], identity: int, groups: np.ndarray) -> None:
+    """Puts an identity's groups, one after the other, into the first places whose batches do not have this identity yet."""
     passed = []
-    for row in rows:
+    for group in groups:
         while identity in batches[places[0]]:
             passed.append(places.popleft())
-        batches[places.popleft()][identity] = row
+        batches[places.popleft()][identity] = group
     places.extendleft(reversed(passed))
