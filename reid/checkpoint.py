@@ -39,13 +39,14 @@ class Protocol(TypedDict):
     rules: dict[str, Any]
 
 
-class Averaged(TypedDict, total=False):
-    """What the checkpoint of a run with an average of its weights holds besides."""
+class Besides(TypedDict, total=False):
+    """What not every checkpoint holds."""
 
-    average: dict[str, Tensor]  # `reid.average.Average.values`
+    average: dict[str, Tensor]  # `reid.average.Average.values`, of a run that keeps one
+    pictures: Tensor  # (N,) int64, `reid.data.looks.Look.number` of each training picture; not in older ones
 
 
-class Content(Averaged):
+class Content(Besides):
     """What every checkpoint holds, beside `digest.HEADER`."""
 
     config: str  # YAML, for `reid.config.parse`
@@ -168,9 +169,11 @@ def _check(content: dict[str, Any], where: str) -> None:
     """Raises ValueError where `content` is neither a `Content` nor, with an optimiser, a `Resumable`."""
     try:
         schema.check(content, Resumable if "optimizer" in content else Content)
+        pictures = content.get("pictures", torch.zeros(0, dtype=torch.int64))
+        if not _is_plain(pictures) or pictures.ndim != 1 or pictures.dtype != torch.int64:
+            raise ValueError(f"pictures is {pictures.dtype} {tuple(pictures.shape)}, expected a list of int64")
         for name, value in content["model"].items():
-            whole = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
-            if not whole and not name.endswith("_extra_state"):
+            if not _is_plain(value) and not name.endswith("_extra_state"):
                 raise ValueError(f"model.{name} is of type {type(value).__name__}, expected a plain tensor")
         progress = content["progress"]
         counters = {name: count for name, count in progress.items() if isinstance(count, int)} | progress["lengths"]
@@ -179,6 +182,10 @@ def _check(content: dict[str, Any], where: str) -> None:
                 raise ValueError(f"{name} is {count}, expected 0 or more")
     except ValueError as error:
         raise ValueError(f"{where} is malformed: {error}") from None
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def final(content: dict[str, Any], lengths: dict[str, int], without: Sequence[str]) -> dict[str, Any]:

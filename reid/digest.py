@@ -25,12 +25,14 @@ def of(content: Mapping[str, Any]) -> str:
 
 
 def check(content: Mapping[str, Any], where: str) -> None:
-    """Raises ValueError where `content` is no longer what its `digest` was made of."""
+    """Raises ValueError where `content` is no longer what its `digest` was made of, or has none."""
+    written = content.get("digest")
+    if not isinstance(written, str):
+        raise ValueError(f"{where} is malformed: digest is {'of another type' if 'digest' in content else 'missing'}")
     try:
         found = of(content)
     except Exception as error:  # whatever a file can claim to be a tensor
         raise ValueError(f"{where} is malformed: {str(error).partition(chr(10))[0]}") from None
-    written = str(content.get("digest"))
     if found != written:
         raise ValueError(
             f"{where}: found content of sha256 {found[:16]}, expected {written[:16]}, with which it was "

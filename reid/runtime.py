@@ -19,6 +19,7 @@ import reid
 from reid import escape
 
 log = logging.getLogger("reid")
+_told: set[str] = set()
 
 
 def seed(value: int) -> None:
@@ -96,6 +97,7 @@ def world() -> int:
 
 def start_log(path: Path | None) -> None:
     """Log lines go to stderr and, from here on, to the file `path`; only the first process says anything."""
+    _told.clear()
     for handler in log.handlers[:]:
         log.removeHandler(handler)
         handler.close()
@@ -106,6 +108,13 @@ def start_log(path: Path | None) -> None:
     for handler in handlers:
         handler.setFormatter(_Formatter("[%(asctime)s] %(message)s", "%m-%d %H:%M:%S"))
         log.addHandler(handler)
+
+
+def log_once(line: str) -> None:
+    """A line of any process, not of the first alone, which stands in a log once."""
+    if line not in _told:
+        _told.add(line)
+        log.error("%s", line)
 
 
 class _Formatter(logging.Formatter):

@@ -22,6 +22,12 @@ TINY_DOMAINS = {
 TINY_TRAIN_IDS, TINY_TEST_IDS, TINY_VIEWS = 10, 8, 4
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory) -> None:
+    """Nothing is kept in the user's caches, by no program that a test starts."""
+    os.environ["REID_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory) -> Path:
     """Three domains (source_a, source_b, target) in Market's form, to be read as `{NAME: folder, PATH: source_a}`.

@@ -88,6 +88,15 @@ def test_a_key_that_is_missing_is_named(tmp_path):
             checkpoint.load(written(tmp_path / "model.pth", some))
 
 
+@pytest.mark.parametrize(("other", "said"), [({}, "missing"), ({"digest": 5}, "of another type")])
+def test_a_file_without_a_digest_is_malformed(tmp_path, other, said):
+    checkpoint.save(tmp_path / "model.pth", content())
+    saved = torch.load(tmp_path / "model.pth", weights_only=True)
+    torch.save({key: value for key, value in saved.items() if key != "digest"} | other, tmp_path / "model.pth")
+    with pytest.raises(ValueError, match=rf"model\.pth is malformed: digest is {said}$"):
+        checkpoint.load(tmp_path / "model.pth")
+
+
 def test_every_flipped_bit_of_a_tensor_and_of_the_text_is_noticed(tmp_path):
     path = tmp_path / "model.pth"
     weights = torch.linspace(1, 2, 500)
@@ -207,7 +216,7 @@ def test_other_files_and_versions_are_refused(tmp_path):
         with pytest.raises(ValueError, match=r"not a checkpoint of this toolkit|has format version"):
             checkpoint.load(path)
     torch.save({"format": digest.FORMAT, "version": 2, **content()}, path)
-    with pytest.raises(ValueError, match="expected None, with which it was written"):
+    with pytest.raises(ValueError, match="malformed: digest is missing"):
         checkpoint.load(path)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="0 bytes"):

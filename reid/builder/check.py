@@ -5,21 +5,17 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import multiprocessing
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
-import cv2
-import numpy as np
 from tqdm import tqdm
 from yacs.config import CfgNode
 
 from reid import escape
 from reid.builder import registry
-from reid.data import files, looks, overlap, records
+from reid.data import files, looks, overlap, pictures, records
 from reid.data.records import Card, Dataset
 
 WHOLE, BROKEN, ABSENT = "whole", "not whole", "absent"
@@ -118,8 +114,6 @@ def _report(
 
 # ---- decoding, in processes of their own
 
-_said: IO[bytes]  # in a worker: what the image libraries have written to stderr
-
 
 def _undecodable(paths: Sequence[str], title: str) -> list[str]:
     """Pictures that do not decode whole, each as one line `path: reason`."""
@@ -129,19 +123,12 @@ def _undecodable(paths: Sequence[str], title: str) -> list[str]:
     spawn = multiprocessing.get_context("spawn")
     with (
         tqdm(total=len(paths), desc=escape.line(title), unit=" pictures", leave=False) as bar,
-        ProcessPoolExecutor(min(files.num_cores(), len(chunks) or 1), spawn, _listen) as pool,
+        ProcessPoolExecutor(min(files.num_cores(), len(chunks) or 1), spawn) as pool,
     ):
         for chunk, found in zip(chunks, pool.map(_decode, chunks), strict=True):
             lines += found
             bar.update(len(chunk))
     return lines
-
-
-def _listen() -> None:
-    """OpenCV returns a picture for a JPEG whose middle is damaged; only the library's word on stderr tells."""
-    global _said
-    _said = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as the worker
-    os.dup2(_said.fileno(), 2)
 
 
 def _decode(paths: Sequence[str]) -> list[str]:
@@ -150,13 +137,10 @@ def _decode(paths: Sequence[str]) -> list[str]:
 
 def _damage(path: str) -> str:
     """Why a picture does not decode whole; empty if it does."""
-    start = _said.seek(0, os.SEEK_END)
     try:
-        image = cv2.imdecode(np.frombuffer(records.read(path), np.uint8), cv2.IMREAD_COLOR_RGB)
-    except (cv2.error, OSError, ValueError) as error:
-        return f"cannot be decoded ({' '.join(str(error).split())})"
-    _said.seek(start)
-    said = [line for line in _said.read().decode(errors="replace").splitlines() if "libpng warning" not in line]
+        image, said = pictures.hear(records.read(path))
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({error})"
     if image is None:
-        return f"cannot be decoded{f' ({said[0]})' if said else ''}"
-    return f"decodes with damage ({said[0]})" if said else ""
+        return f"cannot be decoded{f' ({said})' if said else ''}"
+    return f"decodes with damage ({said})" if said else ""

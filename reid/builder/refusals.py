@@ -14,6 +14,7 @@ from yacs.config import CfgNode
 from reid import config, runtime, trainer
 from reid.builder import objects
 from reid.data import loader, looks, overlap
+from reid.data.looks import Look
 from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol
 from reid.methods import Method
@@ -42,8 +43,9 @@ def check_lists(cfg: CfgNode) -> None:
 
 def check_pictures(
     sources: Sequence[Dataset], targets: Sequence[Dataset], others: Sequence[Dataset] = ()
-) -> tuple[list[Dataset], list[Dataset]]:
-    """Sources and targets with notes of the pictures and people that stand where they should not, see `overlap.noted`.
+) -> tuple[list[Dataset], list[Dataset], dict[str, Look]]:
+    """Sources and targets with notes of the pictures and people that stand where they should not, see `overlap.noted`; and a
+    look at each picture.
 
     others: sets whose pictures are read too. Raises ValueError for unreadable files, now rather than in epoch 40.
     """
@@ -54,7 +56,7 @@ def check_pictures(
         raise ValueError(
             f"pictures: {'; '.join(problems[:5])}{more}. Unpack the set again, or take them out of its lists"
         )
-    return overlap.noted(sources, targets, looks.copies(found))
+    return *overlap.noted(sources, targets, looks.copies(found)), found
 
 
 def _searched(datasets: Sequence[Dataset]) -> list[Sample]:

@@ -21,6 +21,7 @@ from yacs.config import CfgNode
 
 from reid import config
 from reid.builder import plugins
+from reid.data import overlap, passed_over
 from reid.data.records import Card, Dataset
 
 
@@ -162,10 +163,13 @@ def dataset(cfg: CfgNode, value: Any, *, check_counts: bool) -> Callable[[], Dat
     read = prepare("data/datasets", block, root=root, check_counts=check_counts)
 
     def load() -> Dataset:
-        made = read()
+        with passed_over.noticing() as seen:
+            made = read()
         if not isinstance(made, Dataset):
             raise ValueError(f"{block['NAME']}: gave a {type(made).__name__}; expected a Dataset of reid.data.records")
-        return dataclasses.replace(made, name=name) if name else made
+        notes = seen.notes(made.root, overlap.paths([made]))
+        made = dataclasses.replace(made, name=name) if name else made
+        return overlap.with_notes(made, notes) if notes else made
 
     return load
 

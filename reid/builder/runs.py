@@ -16,6 +16,7 @@ from reid import checkpoint, config, processes, runtime
 from reid.builder import objects, plugins, refusals, registry, resuming, stages, teacher
 from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
 from reid.data import overlap, sources
+from reid.data.looks import Look
 from reid.data.records import Dataset, Sample
 from reid.data.sources import TrainSet
 from reid.evaluation import protocol, report
@@ -129,6 +130,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
             "plugins": origins,
             "label_map": train_set.label_map(),
             "num_samples": len(train_set),
+            "pictures": data.pictures,
             "processes": runtime.world(),
         },
     )
@@ -139,12 +141,16 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
 
 @dataclass(frozen=True)
 class _Data:
-    """The sets of a training run; `validation` are the identities held out of the sources, if any."""
+    """The sets of a training run; `validation` are the identities held out of the sources, if any.
+
+    pictures: (N,) int64, sorted, the `Look.number` of each picture that is trained on.
+    """
 
     sources: list[Dataset]
     validation: list[Dataset]
     targets: list[Dataset]
     train_set: TrainSet
+    pictures: Tensor
 
     @classmethod
     def read(cls, cfg: CfgNode) -> _Data:
@@ -154,8 +160,10 @@ class _Data:
             # Who is held out belongs to the protocol, not to a run's chance: the same people for every SEED.
             source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, seed=0)
             validation.append(held_out)
-        source_sets, targets = refusals.check_pictures(source_sets, targets, validation)
-        return cls(source_sets, validation, targets, sources.join(source_sets))
+        source_sets, targets, found = refusals.check_pictures(source_sets, targets, validation)
+        train_set = sources.join(source_sets)
+        pictures = torch.tensor(sorted(found[sample.path].number for sample in train_set.samples))
+        return cls(source_sets, validation, targets, train_set, pictures)
 
 
 @processes.together()
@@ -179,7 +187,7 @@ def score(
     if not cfg.DATASETS.TARGETS:
         raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
     origins = registry.origins(cfg, without=() if content is None else ("DATASETS.SOURCES",))
-    _, targets = refusals.check_pictures([], objects.targets(cfg))
+    _, targets, found = refusals.check_pictures([], objects.targets(cfg))
     rules = rules_of(cfg, [], targets)
     runtime.seed(cfg.SEED)
     if content is None:
@@ -190,7 +198,7 @@ def score(
         folder, notes, trained_by = Path(cfg.OUTPUT_DIR), notes_of(source_sets), 0
     else:
         rules["sources"] = content["protocol"]["sources"]
-        targets = [overlap.known_people(target, content["label_map"].get(target.name, ())) for target in targets]
+        targets = _known(targets, found, content)
         num_classes = sum(len(pids) for pids in content["label_map"].values())
         with checkpoint.opening(weights or ""):
             method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
@@ -213,10 +221,24 @@ def score(
         _say(targets, "targets")
         for note in notes:
             runtime.log.warning("trained on: %s", note)
+        if content is not None and "pictures" not in content:
+            runtime.log.warning(
+                "the checkpoint is an older one, which does not know its pictures: they are not compared"
+            )
         for line in (*_told(rules), repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
             runtime.log.info("%s", line)
         scorer.score_targets(content["progress"]["step"] if content else 0)
     return scorer.rows
+
+
+def _known(targets: Sequence[Dataset], found: dict[str, Look], content: dict[str, Any]) -> list[Dataset]:
+    """The targets with notes of the pictures and people of them that the checkpoint was trained on."""
+    pictures = frozenset(content["pictures"].tolist() if "pictures" in content else ())
+    people = content["label_map"]
+    return [
+        overlap.known_people(overlap.known_pictures(target, found, pictures), people.get(target.name, ()))
+        for target in targets
+    ]
 
 
 def _told(rules: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from reid.data import records
-from reid.data.pictures import decode
+from reid import runtime
+from reid.data import pictures, records
 from reid.data.records import Sample
 from reid.data.samplers import Draw, Sampler
 from reid.data.sources import TrainSet
@@ -76,9 +76,10 @@ class Batch:
         return len(self.classes)
 
 
-def read_image(path: str) -> np.ndarray:
+def read_image(path: str, damage: dict[str, str] | None = None) -> np.ndarray:
     """(H, W, 3) uint8 RGB, whatever the file holds: grey, one bit, 16 bits or a picture with alpha.
 
+    damage: what is wrong inside a picture that can be decoded all the same is put there, by its path.
     Raises ValueError naming the file and the reason where it cannot be decoded, FileNotFoundError where it is missing.
     """
     try:
@@ -87,7 +88,9 @@ def read_image(path: str) -> np.ndarray:
         raise FileNotFoundError(f"{path}: found no such file; it was there when the set was listed") from error
     if not data:
         raise ValueError(f"{path}: found zero bytes, expected a picture; unpack the data set again")
-    image = decode(data)
+    image, said = (pictures.decode(data), "") if damage is None else pictures.hear(data)
+    if damage is not None and said:
+        damage[path] = said
     if image is None:
         raise ValueError(
             f"{path}: found {len(data):,} bytes that OpenCV cannot decode, expected a picture; unpack the data set again"
@@ -159,7 +162,7 @@ class Loader:
         # In place: the DataLoader keeps this very list, and with it its workers.
         self._requests[:] = requests[start:]
         for request, found in zip(requests[start:], self._batches, strict=True):
-            views = _pictures_or_raise(found)
+            views = _opened(found)
             indices = torch.from_numpy(request.indices)
             labels = {name: values[indices] for name, values in self._labels.items()}
             paths = [self.train_set.samples[i].path for i in request.indices]
@@ -199,7 +202,7 @@ def image_batches(
     rows = [np.arange(start, min(start + batch_size, len(samples))) for start in starts]
     requests = [_Request(0, indices, indices, np.zeros_like(indices)) for indices in rows]
     for found in _batches(pictures, requests, workers, persistent=False):
-        yield _pictures_or_raise(found)[IMAGES]
+        yield _opened(found)[IMAGES]
 
 
 @dataclass(frozen=True)
@@ -212,17 +215,25 @@ class _Request:
     roles: np.ndarray
 
 
+class _Found(NamedTuple):
+    """What a worker gives: (B, 3, H, W) uint8 pictures of each transform; and what is wrong with some of the files, by their path."""
+
+    views: dict[str, Tensor]
+    damage: dict[str, str]
+
+
 class _Pictures(Dataset):
-    """In a worker: from a request to (B, 3, H, W) uint8 pictures of each transform, or to the sentence why there are none."""
+    """In a worker: from a request to what it asks for, or to the sentence why there is none."""
 
     def __init__(self, paths: list[str], transforms: Mapping[str, Transform], seed: int | None) -> None:
         self.paths, self.transforms, self.seed = paths, transforms, seed
 
-    def __getitem__(self, request: _Request) -> dict[str, Tensor] | str:
+    def __getitem__(self, request: _Request) -> _Found | str:
         made: dict[str, Tensor] = {}
+        damage: dict[str, str] = {}
         for row, (index, position) in enumerate(zip(request.indices.tolist(), request.positions.tolist(), strict=True)):
             try:
-                image = read_image(self.paths[index])
+                image = read_image(self.paths[index], damage)
             except (ValueError, OSError) as error:
                 # Raised here it would reach the user inside a worker's traceback; as text it is raised where it is met.
                 return str(error)
@@ -235,7 +246,8 @@ class _Pictures(Dataset):
                     except RuntimeError as error:  # met only when the batch is sent, it would never arrive
                         return f"a batch of {empty.nbytes:,} bytes has no room in {SHARED} ({error}); {LESS_SHARED}"
                 made[name].numpy()[row] = picture
-        return {name: images.permute(0, 3, 1, 2) for name, images in made.items()}  # channels_last in memory
+        views = {name: images.permute(0, 3, 1, 2) for name, images in made.items()}  # channels_last in memory
+        return _Found(views, damage)
 
     def _generators(self, name: str, epoch: int, position: int) -> list[np.random.Generator]:
         """The one a transform draws from, or none. To numpy a last number of 0 is as good as none, and no name is 0."""
@@ -282,7 +294,10 @@ def _end_when_asked(parent: int, ends: list[signal.Signals]) -> None:
     os._exit(0)
 
 
-def _pictures_or_raise(found: dict[str, Tensor] | str) -> dict[str, Tensor]:
+def _opened(found: _Found | str) -> dict[str, Tensor]:
+    """The pictures of a batch; of damaged files the log tells, once each."""
     if isinstance(found, str):
         raise ValueError(found)
-    return found
+    for path, said in found.damage.items():
+        runtime.log_once(f"{path}: decodes with damage ({said}); it is used all the same. reid check finds all of them")
+    return found.views

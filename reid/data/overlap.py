@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from reid import escape
+from reid.data.looks import Look
 from reid.data.records import Dataset, Sample, Trial
 
 Copies = Mapping[str, str]  # path: the first path of the same bytes, see `looks.copies`
@@ -41,14 +42,14 @@ def noted(
         lines = _within("training pictures", [dataset.train], copies)
         lines += _in(dataset.train, trained, copies, "also those of a source before it")
         trained |= {copies.get(sample.path, sample.path): sample for sample in dataset.train}
-        found_sources.append(_with(dataset, lines))
+        found_sources.append(with_notes(dataset, lines))
     for dataset in targets:
         searches = [[*trial.query, *(trial.gallery or ())] for trial in dataset.searches]
         lines = _within("pictures of a search", searches, copies)
         lines += _both_sides(dataset.searches, copies)
         lines += _in([sample for search in searches for sample in search], trained, copies, "trained on")
         own = {sample.pid for source in sources if source.root == dataset.root for sample in source.train}
-        found_targets.append(_with(dataset, [*lines, *_people(dataset, own)]))
+        found_targets.append(with_notes(dataset, [*lines, *_people(dataset, own)]))
     return found_sources, found_targets
 
 
@@ -59,15 +60,28 @@ def shared(dataset: Dataset, earlier: Iterable[Dataset], copies: Copies) -> Data
     for other in earlier:
         theirs = {copies.get(sample.path, sample.path): sample for samples in lists(other) for sample in samples}
         lines += _in(own, theirs, copies, f"in {other.name} too")
-    return _with(dataset, lines)
+    return with_notes(dataset, lines)
 
 
 def known_people(dataset: Dataset, pids: Collection[int]) -> Dataset:
     """The same target with a note where its people are among `pids`, which a set of its name was trained on."""
-    return _with(dataset, _people(dataset, pids))
+    return with_notes(dataset, _people(dataset, pids))
 
 
-def _with(dataset: Dataset, lines: Iterable[str]) -> Dataset:
+def known_pictures(dataset: Dataset, looks: Mapping[str, Look], numbers: Collection[int]) -> Dataset:
+    """The same target with a note where its pictures, by their `looks`, are among the `Look.number`s of a training set."""
+    everything = {
+        sample.path for trial in dataset.searches for side in (trial.query, trial.gallery or ()) for sample in side
+    }
+    found = {path: path for path in everything if looks[path].number in numbers}
+    if not found:
+        return dataset
+    line = f"{len(found):,} of {len(everything):,} pictures are trained on by their sizes and last bytes, the first {_pair(found)}"
+    return with_notes(dataset, [line])
+
+
+def with_notes(dataset: Dataset, lines: Iterable[str]) -> Dataset:
+    """The same set with `lines` as further notes that begin with its name."""
     new = [f"{dataset.name}: {line}" for line in lines]
     return dataclasses.replace(dataset, notes=(*dataset.notes, *new)) if new else dataset
 

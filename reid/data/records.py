@@ -12,7 +12,8 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from typing import NamedTuple
 from reid import escape
 
 LARGEST = 2**63 - 1  # of a pid or a camid
+# Told of each folder that is listed, and of what the listing did not take: `passed_over.noticing`.
+not_taken: ContextVar[Callable[[str, list[str]], None] | None] = ContextVar("not_taken", default=None)
 IMAGE_SUFFIXES = frozenset(
     [
         ".jpg",
@@ -198,8 +201,14 @@ def _listing(folder, wanted) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: found no such folder; unpack the data set again, whole")
+    names: list[str] = []
+    others: list[str] = []
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if wanted(entry))
+        for entry in entries:
+            (names if wanted(entry) else others).append(entry.name)
+    names.sort()
+    if tell := not_taken.get():
+        tell(str(folder), others)
     for name in names:
         if any("\udc80" <= letter <= "\udcff" for letter in name):  # how Python spells a byte that it cannot decode
             raise ValueError(

@@ -53,10 +53,10 @@ def nan(self, batch):
         phase.losses = {name: loss * (float("nan") if batch.step == 4 else 1) for name, loss in phase.losses.items()}
         yield phase
 
-def read_image(path):
+def read_image(path, *more):
     if next(count) == 40:
         raise ValueError(f"{path}: found a picture that fell apart")
-    return real_read(path)
+    return real_read(path, *more)
 
 def set_lr(*args):
     step = next(count)

@@ -1,5 +1,10 @@
 """A study runs what is missing and nothing twice, and says what is wrong before anything runs."""
 
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 import yaml
 
@@ -86,6 +91,32 @@ def test_told_to_end_it_tells_its_runs_and_begins_no_more(written, monkeypatch):
     monkeypatch.setattr(study, "_run", lambda job, *args: begun.append(job.row) or real(job, *args))
     with pytest.raises(errors.InterruptedRun), errors.signals:
         study.run(study.load(written()), side_by_side=1)
+    assert begun == ["plain"]
+
+
+def test_told_to_end_while_runs_are_still_queued_it_begins_none_of_them(written, monkeypatch):
+    begins, told = threading.Event(), threading.Event()
+    begun = []
+    submit = ThreadPoolExecutor.submit
+
+    def run(job, threads, running):
+        begun.append(job.row)
+        running.append(SimpleNamespace(terminate=told.set))
+        begins.set()
+        told.wait(30)
+        return []
+
+    def interrupted(pool, function, job):
+        if job.seed == 1:
+            begins.wait(30)
+            raise errors.InterruptedRun(signal.SIGTERM)
+        return submit(pool, function, job)
+
+    monkeypatch.setattr(study, "_run", run)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    jobs = sorted(study.load(written(SEEDS=[0, 1])), key=lambda job: job.seed)
+    with pytest.raises(errors.InterruptedRun):
+        study.run(jobs, side_by_side=1)
     assert begun == ["plain"]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 import torch
 from trees import picture
 
-from reid.data import sources
+from reid.data import pictures, sources
 from reid.data.augment.crop import Crop
 from reid.data.augment.erasing import Erasing
 from reid.data.augment.flip import Flip
@@ -93,6 +94,29 @@ def test_a_picture_that_cannot_be_decoded_is_named_with_the_reason(tmp_path, dat
         read_image(f"{tmp_path}/bad.jpg")
     with pytest.raises(FileNotFoundError, match=r"absent\.jpg"):
         read_image(f"{tmp_path}/absent.jpg")
+
+
+def test_what_libraries_say_of_a_picture_is_heard_and_stderr_is_as_before(tmp_path, capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)
+    whole = cv2.imencode(".jpg", noise)[1].tobytes()
+    hole = whole[: len(whole) // 2] + whole[-2:]
+    (image, nothing), (damaged, said) = pictures.hear(whole), pictures.hear(hole)
+    assert (nothing, pictures.hear(whole)[1]) == ("", "")
+    assert said.startswith("Corrupt JPEG data")
+    assert np.array_equal(image, pictures.decode(whole))
+    assert np.array_equal(damaged, pictures.decode(hole))
+    assert capfd.readouterr().err.count("Corrupt JPEG data") == 1, "of `decode` alone, which leaves it there"
+    (tmp_path / "hole.jpg").write_bytes(hole)
+    damage = {}
+    read_image(str(tmp_path / "hole.jpg"), damage)
+    assert damage == {str(tmp_path / "hole.jpg"): said}
+
+
+def test_what_a_progress_bar_draws_meanwhile_is_no_word_of_a_picture(monkeypatch, capfd):
+    decode = pictures.decode
+    monkeypatch.setattr(pictures, "decode", lambda data: (os.write(2, b"\repoch 1/2:  50%"), decode(data))[1])
+    assert pictures.hear(picture())[1] == ""
+    assert capfd.readouterr().err == "\repoch 1/2:  50%"
 
 
 # ---- Loader
@@ -290,7 +314,7 @@ def test_views_are_the_same_for_any_number_of_workers_processes_and_other_views(
 
 def test_views_share_one_reading_of_each_picture(train_set, monkeypatch):
     read = []
-    monkeypatch.setattr("reid.data.loader.read_image", lambda path: read.append(path) or read_image(path))
+    monkeypatch.setattr("reid.data.loader.read_image", lambda path, *more: read.append(path) or read_image(path))
     batch = next(loader(train_set, 0, views=VIEWS).epoch(0))
     assert read == batch.paths
 

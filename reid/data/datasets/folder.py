@@ -18,8 +18,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from reid import escape
-from reid.data import looks, records
+from reid.data import passed_over, records
 from reid.data.datasets import _csv, _market
 from reid.data.records import Card, Dataset, Sample, Trial
 
@@ -55,8 +54,9 @@ def load(
     records.below("DATASETS.ROOT", path)
     place = records.find(root, [path], dataset="folder", card=CARD, tree=TREE)
     form = _form_of(place) if form == "auto" else form
-    parts = {"market": _market_parts, "classes": _class_parts, "csv": _csv_parts}[form](place)
-    notes = () if form == "csv" else _passed_over(place, parts)
+    with passed_over.noticing() as seen:
+        parts = {"market": _market_parts, "classes": _class_parts, "csv": _csv_parts}[form](place)
+        notes = _passed_over(place, parts, form, seen)
     if not any(parts.values()):
         told = "".join(f" ({note})" for note in notes)
         raise ValueError(f"folder: found no pictures in {place} read as {form}{told}; expected {TREE}")
@@ -144,32 +144,19 @@ def _csv_parts(place: Path) -> Parts:
     return {split: sorted(samples, key=lambda sample: sample.path) for split, samples in parts.items() if samples}
 
 
-def _passed_over(place: Path, parts: Parts) -> tuple[str, ...]:
-    """For `Dataset.notes`: pictures in folders that the form does not read, and files beside pictures that are of other kinds."""
-    read = {os.path.dirname(sample.path) for samples in parts.values() for sample in samples}  # noqa: PTH120
-    unread: list[str] = []
-    others: list[str] = []
-    seen: set[str] = set()
-    for folder, folders, names in os.walk(place, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        real = os.path.realpath(folder)
-        if real in seen:  # links may lead in a circle
-            folders[:], names = [], []
-        seen.add(real)
-        for name in sorted(names):
-            if records.is_image(name) and folder not in read:
-                unread.append(os.path.join(folder, name))  # noqa: PTH118
-            elif not records.is_image(name) and not name.startswith(".") and (folder in read or folder != str(place)):
-                others.append(os.path.join(folder, name))  # noqa: PTH118
-    notes = []
-    if unread:
-        notes.append(f"{len(unread):,} pictures lie in folders that are not read, {_firsts(unread, place)}")
-    if others:
-        heic = any(name.lower().endswith((".heic", ".heif")) for name in others)
-        advice = f"; {looks.HEIC}" if heic else ""
-        notes.append(f"{len(others):,} files are of kinds that are not read, {_firsts(others, place)}{advice}")
-    return tuple(f"{place.name}: {note}" for note in notes)
-
-
-def _firsts(paths: list[str], place: Path) -> str:
-    return f"the first {escape.line(', '.join(str(Path(path).relative_to(place)) for path in paths[:3]))}"
+def _passed_over(place: Path, parts: Parts, form: str, seen: passed_over.PassedOver) -> tuple[str, ...]:
+    """For `Dataset.notes`: pictures in folders that the form does not read or its list does not name, and files of other kinds."""
+    pictures = {sample.path for samples in parts.values() for sample in samples}
+    notes: list[str] = []
+    if form == "csv":
+        folders = {os.path.dirname(path) for path in pictures}  # noqa: PTH120
+        beside = [path for folder in sorted(folders) if Path(folder).is_dir() for path in records.images(folder)]
+        unlisted = [str(path) for path in beside if str(path) not in pictures]
+        place = place.parent if place.is_file() else place
+        if unlisted:
+            notes.append(
+                f"{len(unlisted):,} pictures beside those of the list are not in it, {passed_over.firsts(unlisted, place)}"
+            )
+    elif place.is_dir():
+        records.images(place)  # whatever else lies there is of the set too
+    return tuple(f"{place.name}: {note}" for note in (*notes, *seen.notes(place, pictures)))
