@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tiny_run
 import torch
 
-from reid.builder import registry
+import reid
+from reid.builder import exports, registry, runs
 from reid.evaluation import neighbours, rank, verification
 from reid.evaluation.ids import Ids
 from reid.losses import PairLoss
@@ -91,3 +93,21 @@ def test_anchors_without_references_cost_nothing(name):
     assert value == 0
     value.backward()
     assert not x.grad.any()
+
+
+def test_a_run_its_scoring_and_its_export(under, tiny_world, tmp_path):
+    words = {"LOSSES": "[softmax, triplet]", "MEMORY.SIZE": "40", "SOLVER.MAX_STEPS": "4", "DRIFT.EVERY": "10"}
+    words |= {"MODEL.POOLING": "gem", "MODEL.DIM": "16"}
+    picture = np.random.default_rng(0).integers(0, 256, (1, 32, 16, 3), np.uint8)
+
+    def made(name):
+        folder = tmp_path / name
+        rows = runs.train(tiny_run.build(tiny_world, folder, words))
+        rows += runs.score(None, folder / "model_final.pth")
+        exports.export(folder / "model_final.pth", folder / "export", formats=["torchscript"])
+        vectors = [reid.load(path).embed(picture) for path in (folder / "model_final.pth", folder / "export")]
+        return rows, (folder / "metrics.jsonl").read_text(), np.concatenate(vectors).tolist()
+
+    expected = made("plain")
+    assert under(torch.float64, lambda: made("double")) == expected
+    assert torch.get_default_dtype() == torch.float32

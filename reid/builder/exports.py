@@ -23,6 +23,7 @@ from reid.export.model import Encode, Identity, Model
 from reid.methods import Method
 
 
+@runtime.single_precision()
 def export(
     weights: str | Path,
     output: str | Path,
@@ -74,6 +75,7 @@ def export(
     return card
 
 
+@runtime.single_precision()
 def load(path: str | Path, device: str = "auto") -> Model:
     """Opens a checkpoint as `reid.load` does; device: auto, cpu, cuda or cuda:N."""
     cfg, method, _ = _restore(path)

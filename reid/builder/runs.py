@@ -27,6 +27,7 @@ from reid.run_folder import RunFolder
 from reid.trainer import Trainer
 
 
+@runtime.single_precision()
 @processes.together()
 def train(cfg: CfgNode, *, resume: bool = False, anyway: bool = False) -> Rows:
     """Trains as `cfg` says, scores the targets, and returns the rows of the last scoring.
@@ -166,6 +167,7 @@ class _Data:
         return cls(source_sets, validation, targets, train_set, pictures)
 
 
+@runtime.single_precision()
 @processes.together()
 def score(
     cfg: CfgNode | None,
