@@ -24,7 +24,7 @@ setup(
     version="0.1.0",
     description="Domain-generalization person re-identification: train on several sources, score sets never seen.",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.10",  # the lowest versions below are tried on 3.10: tests/tools/test_floors.py
     # The recipes lie at the top of the checkout and inside the installed package.
     packages=[*find_packages(include=["reid", "reid.*"]), "reid.configs"],
     package_dir={"reid.configs": "configs"},
@@ -32,25 +32,24 @@ setup(
     entry_points={"console_scripts": ["reid = reid.commands:main"]},
     ext_modules=KERNELS,
     install_requires=[
-        "torch>=2.6",  # 2.6 trains and scores; its ONNX exporter fails on our networks
-        "torchvision",
-        "timm>=1.0.9",
-        # The same module from two builds; faiss-gpu also runs where there is no GPU.
-        'faiss-gpu>=1.9; platform_system == "Linux" and platform_machine == "x86_64"',
-        'faiss-cpu>=1.9; platform_system != "Linux" or platform_machine != "x86_64"',
-        "opencv-python>=4.11",
-        "numpy>=1.26",
+        "torch>=2.6.0",
+        "timm>=1.0.9",  # which brings torchvision
+        # Not faiss-gpu: it asks for CUDA packages of one version, and torch for those of another. Nothing here runs it on a GPU.
+        "faiss-cpu>=1.9.0",
+        "opencv-python>=4.11.0.86",
+        "numpy>=1.26.0",
         "scipy>=1.11.4",
         "yacs>=0.1.8",
         "pyyaml>=6.0.1",
         "safetensors>=0.4.3",
-        "tqdm>=4.66",
+        "tqdm>=4.66.0",
         "tensorboard>=2.16.2",
     ],
     extras_require={
         "data": ["h5py"],
-        "export": ["onnx", "onnxscript", "onnxruntime"],
+        # torch 2.6 trains and scores; its ONNX exporter fails on our networks with every onnxscript that was tried.
+        "export": ["torch>=2.14.1", "onnx>=1.23.2", "onnxscript>=0.7.2", "onnxruntime>=1.23.2"],
         "plot": ["matplotlib"],
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "pytorch-metric-learning", "ruff", "mypy"],
+        "dev": ["pytest", "pytest-xdist", "hypothesis", "pytorch-metric-learning", "torchvision", "ruff", "mypy"],
     },
 )
