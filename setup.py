@@ -28,7 +28,10 @@ setup(
     # The recipes lie at the top of the checkout and inside the installed package.
     packages=[*find_packages(include=["reid", "reid.*"]), "reid.configs"],
     package_dir={"reid.configs": "configs"},
-    package_data={"reid": ["py.typed", "data/splits/*", "**/_*.pyi"], "reid.configs": ["**/*.yaml"]},
+    package_data={
+        "reid": ["py.typed", "data/splits/*", "pages/templates/*", "**/_*.pyi"],
+        "reid.configs": ["**/*.yaml"],
+    },
     entry_points={"console_scripts": ["reid = reid.commands:main"]},
     ext_modules=KERNELS,
     install_requires=[
@@ -43,6 +46,7 @@ setup(
         "pyyaml>=6.0.1",
         "safetensors>=0.4.3",
         "tqdm>=4.66.0",
+        "jinja2>=3.1.0",
         "tensorboard>=2.16.2",
     ],
     extras_require={
@@ -50,6 +54,15 @@ setup(
         # torch 2.6 trains and scores; its ONNX exporter fails on our networks with every onnxscript that was tried.
         "export": ["torch>=2.14.1", "onnx>=1.23.2", "onnxscript>=0.7.2", "onnxruntime>=1.23.2"],
         "plot": ["matplotlib"],
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "pytorch-metric-learning", "torchvision", "ruff", "mypy"],
+        "dev": [
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "pytorch-metric-learning",
+            "torchvision",
+            "selenium",
+            "ruff",
+            "mypy",
+        ],
     },
 )

@@ -26,6 +26,7 @@ LAYERS = [
         "reid.pairs",
         "reid.similarity",
         "reid.plan",
+        "reid.pages",
         "reid.clusters",
         "reid.evaluation.metrics",
         "reid.runtime",

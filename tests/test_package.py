@@ -56,7 +56,8 @@ def test_wheel_holds_recipes_kernels_types_and_the_command(wheel):
         path.relative_to(ROOT).as_posix() for path in (ROOT / "reid").rglob("*.py*") if "__pycache__" not in path.parts
     }
     splits = {path.relative_to(ROOT).as_posix() for path in (ROOT / "reid/data/splits").glob("*.json")}
-    assert recipes | modules | splits | {"reid/py.typed"} <= names
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "reid/pages/templates").iterdir()}
+    assert recipes | modules | splits | templates | {"reid/py.typed"} <= names
     kernels = {f"{path.relative_to(ROOT).with_suffix('').as_posix()}." for path in (ROOT / "reid").rglob("_*.c")}
     assert kernels
     assert [

@@ -18,6 +18,7 @@ WORLD = {
     "SOLVER.EPOCHS": "2",
     "SOLVER.LOG_STEPS": "1",
     "DEVICE": "cpu",
+    "TEST.REPORT": "False",
 }
 
 

@@ -39,6 +39,7 @@ def run(cfg: CfgNode) -> list[dict[str, Any]]:
 weights            {folder / "model_final.pth"}
 model for others   {folder / "export"}  (model.onnx, card.md)
 ranked results     {folder / "ranked.png"}  (query, then what it found: right in green, wrong in red)
+results as a page  {folder / "run.html"}
 log and results    {folder / "log.txt"}, {folder / "results.jsonl"}""")
     return trained
 

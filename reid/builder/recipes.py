@@ -25,7 +25,7 @@ def read(paths: Sequence[str | Path], role: str = "target") -> list[Recipe]:
     """
     groups: list[tuple[CfgNode, list[Run]]] = []
     for path in paths:
-        cfg, run = _read(Path(path), role)
+        cfg, run = read_run(Path(path), role)
         for other, runs in groups:
             if config.differences(cfg, other).keys() <= {"SEED"}:
                 runs.append(run)
@@ -45,7 +45,8 @@ def find(recipes: Sequence[Recipe], name: str) -> Recipe:
     raise ValueError(f"summary: no recipe {name}{config.nearest(name, names)}; there are {', '.join(names)}")
 
 
-def _read(path: Path, role: str) -> tuple[CfgNode, Run]:
+def read_run(path: Path, role: str = "target") -> tuple[CfgNode, Run]:
+    """The config and the rows of a finished run; raises as `read` does."""
     for name in ("config.yaml", "results.jsonl"):
         if not (path / name).is_file():
             raise FileNotFoundError(f"{path}: found no {name}; expected the folder of a run that has been scored")

@@ -13,7 +13,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, processes, runtime
-from reid.builder import objects, plugins, refusals, registry, resuming, stages, teacher
+from reid.builder import objects, page, plugins, refusals, registry, resuming, stages, teacher
 from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
 from reid.data import overlap, sources
 from reid.data.looks import Look
@@ -68,6 +68,7 @@ def _train(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> Rows:
     for line in (*_told(about["protocol"]), *dealt, repr(method), plan):
         runtime.log.info("%s", line)
 
+    scorer.last_step = steps
     trainer.train(resume=earlier.content)
     if cfg.TEST.SELECT != "last":
         path = run / "model_best.pth"
@@ -75,6 +76,7 @@ def _train(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> Rows:
         checkpoint.load_state(method, checkpoint.weights(best, path, average=cfg.TEST.EMA), path)
         scorer.score_targets(best["progress"]["step"])
     resuming.finish(run, method)
+    _write_page(cfg, run)
     return scorer.rows or list(last_scoring(report.read(run / "results.jsonl")))
 
 
@@ -230,6 +232,7 @@ def score(
         for line in (*_told(rules), repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
             runtime.log.info("%s", line)
         scorer.score_targets(content["progress"]["step"] if content else 0)
+        _write_page(cfg, run)
     return scorer.rows
 
 
@@ -241,6 +244,12 @@ def _known(targets: Sequence[Dataset], found: dict[str, Look], content: dict[str
         overlap.known_people(overlap.known_pictures(target, found, pictures), people.get(target.name, ()))
         for target in targets
     ]
+
+
+def _write_page(cfg: CfgNode, run: RunFolder) -> None:
+    if cfg.TEST.REPORT and run.writes:
+        page.write([run.path], run / page.PAGE)
+        runtime.log.info("the results as a page: %s", run / page.PAGE)
 
 
 def _told(rules: dict[str, Any]) -> list[str]:

@@ -10,10 +10,11 @@ import torch
 from yacs.config import CfgNode
 
 from reid import runtime
-from reid.builder import objects, registry
+from reid.builder import objects, page, registry
 from reid.data.records import Dataset
-from reid.evaluation import protocol, report
+from reid.evaluation import kept, protocol, report
 from reid.evaluation.evaluate import check_method, check_targets, evaluate
+from reid.evaluation.kept.form import Kept
 from reid.methods import Method
 from reid.run_folder import RunFolder
 
@@ -38,7 +39,8 @@ class Scorer:
     ):
         self.method, self.run, self.targets, self.validation = method, run, targets, validation
         self.rules, self.source_notes, self.trained_by = rules, source_notes, trained_by
-        self.selection = cfg.TEST.SELECT
+        self.selection, self.keeps_page = cfg.TEST.SELECT, cfg.TEST.REPORT
+        self.last_step: int | None = None  # of a training: its page is of that scoring alone
         self.rows: Rows = []
         extras: dict[str, Any] = {
             "rerank": cfg.TEST.RERANK,
@@ -77,12 +79,19 @@ class Scorer:
         return _mean(self.rows) if self.selection == "oracle" else None
 
     def score_targets(self, step: int) -> None:
-        self.rows = self._score(self.targets, step)
+        sets: list[Kept] = []
+        final = self.last_step in (None, step) or self.selection != "last"
+        observe = (
+            (lambda *what: sets.append(kept.look(*what))) if self.keeps_page and final and self.run.writes else None
+        )
+        self.rows = self._score(self.targets, step, observe=observe)
+        if observe:
+            page.keep(self.run.path, self.rows, sets)
         runtime.log.info("step %d\n%s", step, report.table(self.rows))
 
-    def _score(self, datasets: list[Dataset], step: int, role: dict[str, str] | None = None) -> Rows:
+    def _score(self, datasets: list[Dataset], step: int, **options: Any) -> Rows:
         """The rows, each with the notes of the data behind it; the means also with the protocol in words."""
-        rows = self.evaluate(datasets, step=step, role=role)
+        rows = self.evaluate(datasets, step=step, **options)
         notes = {dataset.name: [*self.source_notes, *dataset.notes] for dataset in datasets}
         notes["mean"] = [*self.source_notes, *notes_of(datasets)]
         for row in rows:

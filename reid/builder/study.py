@@ -86,10 +86,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
                     )
                 weights = root / row["OF"] / f"seed{seed}" / "model_final.pth"
                 words = ["test", "--weights", str(weights), "--output", str(folder)]
-                words += [*_words(row.get("SET", {})), *overrides, "TEST.CACHE", "False"]
+                words += ["TEST.REPORT", "False", *_words(row.get("SET", {})), *overrides, "TEST.CACHE", "False"]
             else:
                 recipe = os.path.normpath(config.find(row.get("CONFIG", study.get("CONFIG", "")), file.parent))
-                settings = [*_words({**study.get("SET", {}), **row.get("SET", {})}), *overrides]
+                settings = _words({"TEST.REPORT": False, **study.get("SET", {}), **row.get("SET", {})})
+                settings += overrides
                 settings += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
                 config.load(recipe, settings)
                 words = ["train", "--config", recipe, "--resume", *settings]

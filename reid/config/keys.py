@@ -30,7 +30,7 @@ MOVABLE = frozenset(
         *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
         *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "SOLVER.KEEP", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
         *("TEST.RERANK", "TEST.QUERY_EXPANSION", "TEST.CLUSTERING", "TEST.OPEN_SET", "TEST.CACHE"),
-        "TEST.CLUSTERING_STARTS",
+        *("TEST.CLUSTERING_STARTS", "TEST.REPORT"),
     ]
 )
 # What decides only which rows of results there are: a run whose scoring failed may go on with others, see `builder.resuming`.
@@ -174,5 +174,6 @@ def defaults() -> CfgNode:
     c.TEST.CLUSTERING_STARTS = 1  # of k-means, of which the best is kept
     c.TEST.OPEN_SET = []  # false alarm rates, such as [0.01, 0.1]: also the detection and identification rate at each
     c.TEST.CACHE = None  # keep embeddings in the run folder; None: test_net does, training does not
+    c.TEST.REPORT = True  # also a page of the results, run.html; at most ten seconds; studies leave it out
     c.TEST.BOOTSTRAP = 0  # resamples of the query persons for 95% intervals; 0: none
     return c

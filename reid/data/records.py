@@ -69,13 +69,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Card:
-    """What a person must know before using a set: who made it, under what terms, whether it is still offered."""
+    """What a person must know before using a set: who made it, under what terms, whether it is still offered.
+
+    may_show: the terms are known, and let its pictures be shown to others."""
 
     title: str
     terms: str
     page: str
     status: str = "available"  # available | on request | gated | withdrawn
     notice: str = ""  # dated, for withdrawn sets
+    may_show: bool = False
 
 
 @dataclass(frozen=True, repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def evaluate(
     starts: int = 1,
     open_set: Sequence[float] = (),
     cache: Path | None = None,
+    observe: Callable[[Sides, Dataset, Sequence[Searches]], None] | None = None,
     **embedding: Any,
 ) -> list[Row]:
     """Scores `method` on every trial of every data set.
@@ -62,6 +63,7 @@ def evaluate(
         open_set: false alarm rates, at each of which the detection and identification rate is given, `DIR@0.01`; see
             `reid.evaluation.open_set`.
         cache: folder in which embeddings are kept and found again; None to keep none. See `reid.evaluation.cache`.
+        observe: called once for each data set, with what came of each query of its trials, plainly scored.
         embedding: `transform`, `batch_size`, `workers`, `device`, `autocast`: see `embed`.
     Returns:
         Rows of `results.jsonl`: for each data set a `trial` row per trial and one `dataset` row, the mean over trials,
@@ -90,7 +92,7 @@ def evaluate(
             both = len(ways) > 1 or method.maps_gallery
             sides = Sides(method, dataset, embedding, both=both, folder=cache)
             extras = bootstrap, starts if clustering else 0, open_set
-            rows += [{**row, **about, **common} for row in _score_dataset(sides, dataset, ways, *extras, seed)]
+            rows += [{**row, **about, **common} for row in _score_dataset(sides, dataset, ways, *extras, seed, observe)]
     finally:
         method.train(training)
     return rows + [{**row, **common} for row in _means_over_targets(rows)]
@@ -138,13 +140,13 @@ def check_targets(targets: Sequence[Dataset], role: Mapping[str, str], *, open_s
             )
         for number, trial in enumerate(dataset.trials):
             with _named(dataset, number):
-                rank.expect_match(_relevance(dataset, trial))
+                rank.expect_match(relevance_of(dataset, trial))
                 if open_set:
                     unknown.expect_both(*_pids(trial))
 
 
-def _relevance(dataset: Dataset, trial: Trial) -> Relevance:
-    """Who is to be found by whom: what `_search` goes by."""
+def relevance_of(dataset: Dataset, trial: Trial) -> Relevance:
+    """Who is to be found by whom in a trial of `dataset`."""
     others, alone = gallery_of(trial), trial.gallery is None
     if dataset.metric == "reid":
         return relevance((len(trial.query), len(others)), Ids.of(trial.query), Ids.of(others), skip_same_index=alone)
@@ -177,6 +179,7 @@ def _score_dataset(
     starts: int,
     open_set: Sequence[float],
     seed: int,
+    observe: Callable[[Sides, Dataset, Sequence[Searches]], None] | None,
 ) -> Iterator[Row]:
     """The rows of a data set: all of one way of scoring, then all of the next."""
     threshold = None if dataset.held_out is None else unknown.best_threshold(_answers(sides, dataset.held_out))
@@ -196,7 +199,7 @@ def _score_dataset(
                 figures |= _clusters(sides, trial, starts, seed)
             if not way.name and open_set:
                 search = way.apply(sides, trial)
-                figures |= unknown.dir_at_far(search, _relevance(dataset, trial), *_pids(trial), open_set)
+                figures |= unknown.dir_at_far(search, relevance_of(dataset, trial), *_pids(trial), open_set)
             if not way.name and threshold is not None:
                 figures["MAP@5"] = unknown.map_at_5(_answers(sides, trial), threshold)
                 figures["refused_below"] = threshold
@@ -204,6 +207,8 @@ def _score_dataset(
             sizes["num_valid"] = int(found.valid.sum())
             ends = _intervals(searches[-1:], groups[-1:], dataset.metric, bootstrap, seed)
             rows.append({"kind": "trial", "trial": number, **sizes, **figures, "tied": found.tied_fraction, **ends})
+        if observe and not way.name:
+            observe(sides, dataset, searches)
         ends = _intervals(searches, groups, dataset.metric, bootstrap, seed)
         rescoring = way.name or sides.method.rescoring
         named = {"rescoring": rescoring} if rescoring else {}

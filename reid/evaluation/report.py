@@ -100,21 +100,34 @@ def table(rows: Sequence[Row]) -> str:
     Raises:
         ValueError: no rows, or rows of two protocols or selections.
     """
+    parts = [_pipes(*grid) for grid in grids(rows)]
+    return "\n\n".join(parts) + f"\n\nprotocol {_the_one('fingerprint', rows)}{selected(rows)}"
+
+
+def grids(rows: Sequence[Row]) -> list[tuple[list[str], list[list[str]]]]:
+    """The cells of `table`: of each metric the head and the lines. Raises ValueError as `table` does."""
     shown = [row for row in rows if row["kind"] in ("dataset", "mean")]
     if not shown:
         raise ValueError("report: found no row of a data set; expected one or more")
-    fingerprint = _the_one("fingerprint", shown)
-    selection = _the_one("selection", shown)
-    parts = []
+    for name in ("fingerprint", "selection"):
+        _the_one(name, shown)
+    found = []
     for metric in sorted({row["metric"] for row in shown}):
         these = [row for row in shown if row["metric"] == metric]
         means = [row for row in these if row["kind"] == "mean" and row["num_datasets"] > 1]
-        parts.append(_pipes([row for row in these if row["kind"] == "dataset"] + means, _columns(metric, these)))
-    note = {
+        columns = _columns(metric, these)
+        listed = [row for row in these if row["kind"] == "dataset"] + means
+        lines = [[_dataset(row), _role(row), *(_cell(row, key) for _, key in columns)] for row in listed]
+        found.append(([*HEAD, *(heading for heading, _ in columns)], lines))
+    return found
+
+
+def selected(rows: Sequence[Row]) -> str:
+    """What a reader must know of how the weights were chosen; empty where it is the last epoch."""
+    return {
         "oracle": "; oracle: the weights were chosen by the targets' own scores, which no unseen domain allows",
         "source_val": "; weights chosen on held-out identities of the sources",
-    }.get(selection, "")
-    return "\n\n".join(parts) + f"\n\nprotocol {fingerprint}{note}"
+    }.get(_the_one("selection", rows), "")
 
 
 def _the_one(name: str, rows: Sequence[Row]) -> str:
@@ -139,9 +152,8 @@ def _columns(metric: str, rows: Sequence[Row]) -> list[tuple[str, str]]:
     return [(name, name) for name in (*(f"R@{k}" for k in recalls), *others)] + changed
 
 
-def _pipes(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> str:
-    lines = [[*HEAD, *(heading for heading, _ in columns)]]
-    lines += [[escape.markdown(_dataset(row)), _role(row), *(_cell(row, key) for _, key in columns)] for row in rows]
+def _pipes(head: list[str], cells: list[list[str]]) -> str:
+    lines = [head, *([escape.markdown(line[0]), *line[1:]] for line in cells)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rule = [":" + "-" * (width - 1) if i < len(HEAD) else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines.insert(1, rule)

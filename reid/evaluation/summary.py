@@ -149,20 +149,26 @@ def by_seed(recipe: Recipe, dataset: str, metric: str) -> dict[int, float]:
     }
 
 
+def values(recipe: Recipe, dataset: str, metric: str, over: str = "seeds") -> list[float]:
+    """What the spread of one cell is taken over: of seeds, each the mean over the set's trials; or of trials, each the mean
+    over the seeds. The mean of several sets has no trials."""
+    if over == "seeds":
+        return list(by_seed(recipe, dataset, metric).values())
+    trials: dict[int, list[float]] = {}
+    for run in recipe.runs:
+        for row in run.rows:
+            if row["kind"] == "trial" and scored(row) == dataset and metric in row:
+                trials.setdefault(row["trial"], []).append(row[metric])
+    return [float(np.mean(of_seeds)) for of_seeds in trials.values()]
+
+
 def figure(recipe: Recipe, dataset: str, metric: str, over: str = "seeds") -> Estimate:
     """One cell: over seeds, each the mean over the set's trials; or over trials, each the mean over the seeds.
 
     Seeds and trials are not pooled: the trials are the same splits for each seed, so S x T values are not independent
     and an interval over them would be too narrow. The mean of several sets has no trials: it is given over seeds.
     """
-    trials: dict[int, list[float]] = {}
-    for run in recipe.runs:
-        for row in run.rows:
-            if row["kind"] == "trial" and scored(row) == dataset and metric in row:
-                trials.setdefault(row["trial"], []).append(row[metric])
-    if over == "trials" and trials:
-        return estimate([float(np.mean(values)) for values in trials.values()])
-    return estimate(list(by_seed(recipe, dataset, metric).values()))
+    return estimate(values(recipe, dataset, metric, over) or values(recipe, dataset, metric))
 
 
 @dataclass(frozen=True)

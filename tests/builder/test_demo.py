@@ -20,7 +20,7 @@ def test_demo_leaves_a_table_weights_an_export_and_ranked_pictures(tmp_path, cap
     table = capsys.readouterr().out
     for words in ("16x4 pixels", "untrained encoder", "trained encoder", "walkers-bridge", "walkers-square", "mean"):
         assert words in table
-    for name in ("model_final.pth", "results.jsonl", "export/model.onnx", "export/card.md", "ranked.png"):
+    for name in ("model_final.pth", "results.jsonl", "export/model.onnx", "export/card.md", "ranked.png", "run.html"):
         assert (tmp_path / "demo" / name).is_file(), name
     height, width = cv2.imread(str(tmp_path / "demo" / "ranked.png")).shape[:2]
     assert width == 11 * (64 + 8 + 6)

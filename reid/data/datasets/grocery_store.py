@@ -16,6 +16,7 @@ CARD = Card(
     title="Grocery Store Dataset (Klasson, Zhang, Kjellström, WACV 2019)",
     terms="MIT",
     page="https://github.com/marcusklasson/GroceryStoreDataset",
+    may_show=True,
 )
 COUNTS = {"train classes": 44, "train photos": 3_237, "test classes": 37, "test photos": 2_184}
 FIRST_TEST_CLASS = 44

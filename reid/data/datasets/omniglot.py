@@ -18,6 +18,7 @@ CARD = Card(
     title="Omniglot (Lake, Salakhutdinov, Tenenbaum, Science 2015)",
     terms="MIT",
     page="https://github.com/brendenlake/omniglot",
+    may_show=True,
 )
 COUNTS = {"train characters": 136, "train drawings": 2_720, "test characters": 106, "test drawings": 2_120}
 TREE = "omniglot/images_background_small1.zip and images_background_small2.zip, or the folders they unpack to"

@@ -19,6 +19,7 @@ CARD = Card(
     title="PKU-Reid (Ma, Liu, Hu, Wang, Sun: Orientation driven bag of appearances for person re-identification, 2016)",
     terms="CC BY-NC-SA 4.0: non-commercial, credit, share alike",
     page="https://github.com/charliememory/PKU-Reid-Dataset",
+    may_show=True,
 )
 PICTURES_A_PERSON = 16
 TREE = "pku_reid*/<person>/<camera 01,02>_<orientation 1-8>.png, or PKUv1a_128x48/<pid>_<cam>_*.png"

@@ -20,6 +20,7 @@ CARD = Card(
     title="Drawn pedestrians (made by this program)",
     terms="Apache-2.0, as the program that draws them; no picture shows a real person",
     page="docs/walkers.md",
+    may_show=True,
 )
 
 
