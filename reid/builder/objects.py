@@ -187,6 +187,8 @@ def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None =
         mean=cfg.MODEL.BACKBONE.MEAN,
         std=cfg.MODEL.BACKBONE.STD,
         features=features,
+        size=tuple(cfg.INPUT.SIZE),
+        stride=cfg.MODEL.BACKBONE.STRIDE,
     )
     only = getattr(made.backbone, "picture_size", None)
     if only not in (None, tuple(cfg.INPUT.SIZE)):

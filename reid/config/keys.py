@@ -48,6 +48,7 @@ RANGES = {
     "DATALOADER.BATCH_SIZE": "[2, 1e6]",
     "DATALOADER.WORKERS": "[0, 1000]",
     "MODEL.BACKBONE.LAST_STRIDE": "[1, 2]",
+    "MODEL.BACKBONE.STRIDE": "[0, 1000]",
     "MODEL.BACKBONE.MEAN": "[0, 1]",
     "MODEL.BACKBONE.STD": "(0, 10]",
     "MODEL.DIM": "[0, 65536]",
@@ -115,7 +116,9 @@ def defaults() -> CfgNode:
     c.MODEL.BACKBONE.MEAN = []  # of pixels, RGB in 0..1; empty: what belongs to the weights (none: ImageNet's)
     c.MODEL.BACKBONE.STD = []  # their deviation, the same
     c.MODEL.BACKBONE.LAST_STRIDE = 2  # 1: twice as large a feature map, as strong re-ID baselines use
-    c.MODEL.POOLING = "avg"  # avg | max | avg+max | gem | strips4 (horizontal strips, any number); of tokens avg | cls
+    c.MODEL.BACKBONE.STRIDE = 0  # of a ViT: pixels between patches, such as 12 of 16, which overlap then; 0: their size
+    # avg | max | avg+max | gem | strips4 (horizontal strips, any number); of tokens avg | cls | cls+avg | strips4
+    c.MODEL.POOLING = "avg"
     c.MODEL.DIM = 0  # embedding size by a linear layer; 0: the backbone's own
     c.MODEL.NECK = True  # batch normalisation between feature and embedding
     c.MODEL.NORM = []  # [input, {NAME: mixstyle, AFTER: [layer1]}]: files of reid/models/norms and their options

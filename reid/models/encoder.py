@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ class Encoder(nn.Module):
 
     Args:    backbone, weights, last_stride: see `reid.models.backbones.build`.
              pooling: of a map `avg`, `max`, `avg+max`, `gem`, or `strips4`: the average of each of 4 horizontal strips,
-             concatenated. Of tokens `avg`, over those of patches, or `cls`, the class token.
+             concatenated. Of tokens `avg`, over those of patches, `cls`, the class token, or `cls+avg`, one behind the other;
+             of a grid of patches `strips4` as well.
              dim: size of the embedding, by a linear map before the neck; 0 keeps the pooled feature's size.
              neck: BatchNorm without a learned shift, so that the embedding lies about the origin.
              norms: conversions of the backbone's normalisation layers, of `reid.models.norms`, in this order.
@@ -32,6 +34,8 @@ class Encoder(nn.Module):
              freeze_bn: the backbone's BatchNorm layers keep their running statistics while training (the recipes of
              retrieval, whose batches hold few classes). Their weights still learn.
              mean, std: of pixels, RGB in 0..1. Empty: those that belong to the weights; from scratch ImageNet's.
+             size, stride: of pictures, (height, width), and pixels between patches, for timm's networks of patches, which are
+             made for them.
              features: which of `map`, `tokens` and `parts` are given besides.
     Raises:  ValueError for an option out of its range, for a pooling or a feature that the backbone does not have, and
              whatever `reid.models.backbones.build` raises.
@@ -56,6 +60,8 @@ class Encoder(nn.Module):
         mean: Sequence[float] = (),
         std: Sequence[float] = (),
         features: Sequence[str] = (),
+        size: tuple[int, int] | None = None,
+        stride: int = 0,
     ) -> None:
         super().__init__()
         if dim < 0:
@@ -65,9 +71,12 @@ class Encoder(nn.Module):
             raise ValueError(
                 f"norms.{frozen[0]} replaces BatchNorms, which freeze_bn keeps as they are; give one of the two"
             )
-        made = backbones.build(backbone, weights=weights, last_stride=last_stride, norms=norms)
+        made = backbones.build(
+            backbone, weights=weights, last_stride=last_stride, norms=norms, size=size, stride=stride
+        )
+        grid: Any = getattr(getattr(made, "patch_embed", None), "grid_size", None)
         # In this order: the gradient's norm is summed in it.
-        self.pool = poolings.build(pooling, made.num_prefix_tokens if made.gives_tokens else None)
+        self.pool = poolings.build(pooling, *(made.num_prefix_tokens, grid) if made.gives_tokens else ())
         self.backbone = made
         num_pooled = made.num_features * self.pool.num_parts
         self.dim = dim or num_pooled

@@ -82,22 +82,51 @@ class TokenAverage(Pool):
         return tokens[:, self.num_prefix_tokens :].mean(dim=1, dtype=torch.float32)
 
 
-def build(name: str, num_prefix_tokens: int | None = None) -> Pool:
+class ClassAndAverage(Pool):
+    """The class token, and the average of the patches' tokens behind it."""
+
+    num_parts = 2
+
+    def __init__(self, num_prefix_tokens: int) -> None:
+        super().__init__()
+        self.both = nn.ModuleList([ClassToken(), TokenAverage(num_prefix_tokens)])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.cat([pool(tokens) for pool in self.both], dim=1)
+
+
+class TokenStrips(Strips):
+    """Strips of the map that the patches' tokens make, `grid` rows and columns of them; those of the prefix are left out."""
+
+    def __init__(self, num_parts: int, grid: tuple[int, int], num_prefix_tokens: int) -> None:
+        super().__init__(num_parts)
+        self.grid, self.num_prefix_tokens = tuple(grid), num_prefix_tokens
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens[:, self.num_prefix_tokens :].mT.unflatten(2, self.grid))
+
+
+def build(name: str, num_prefix_tokens: int | None = None, grid: tuple[int, int] | None = None) -> Pool:
     """Of maps `avg`, `max`, `avg+max`, `gem`, or `strips` with a number of 1 or more, such as `strips4`; of tokens,
-    where `num_prefix_tokens` is given, `avg` or `cls`."""
+    where `num_prefix_tokens` is given, `avg`, with a class token `cls` and `cls+avg`, and with a `grid` of (rows, columns)
+    `strips4`."""
+    count = name.removeprefix("strips")
+    strips = int(count) if name.startswith("strips") and count.isdecimal() else 0
     if num_prefix_tokens is not None:
         if name == "avg":
             return TokenAverage(num_prefix_tokens)
-        if name == "cls" and num_prefix_tokens:
-            return ClassToken()
-        known = "avg or cls" if num_prefix_tokens else "avg: there is no class token"
+        if name in ("cls", "cls+avg") and num_prefix_tokens:
+            return ClassToken() if name == "cls" else ClassAndAverage(num_prefix_tokens)
+        if strips and grid:
+            return TokenStrips(strips, grid, num_prefix_tokens)
+        known = "avg, cls or cls+avg" if num_prefix_tokens else "avg: there is no class token"
+        known += ", or strips with a number, such as strips4" if grid else ""
         raise ValueError(f"pooling: found {name!r} for a backbone that gives tokens, expected {known}")
     simple: dict[str, type[Pool]] = {"avg": Average, "max": Max, "avg+max": AverageMax, "gem": GeM}
     if name in simple:
         return simple[name]()
-    count = name.removeprefix("strips")
-    if name.startswith("strips") and count.isdecimal() and int(count) > 0:
-        return Strips(int(count))
+    if strips:
+        return Strips(strips)
     raise ValueError(
         f"pooling: found {name!r}, expected avg, max, avg+max, gem or strips with a number, such as strips4"
     )

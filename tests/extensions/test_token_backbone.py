@@ -90,7 +90,7 @@ def test_its_weights_start_another_run(run, tiny_world, tmp_path, caplog):
     [
         (
             {"MODEL.POOLING": "strips2"},
-            "pooling: found 'strips2' for a backbone that gives tokens, expected avg or cls",
+            "pooling: found 'strips2' for a backbone that gives tokens, expected avg, cls or cls.avg",
         ),
         ({"MODEL.BACKBONE.LAST_STRIDE": "1"}, "token_backbone:Tokens: last_stride 1 needs a feature map"),
         ({"MODEL.BACKBONE.WEIGHTS": "timm"}, "weights timm:: .*Tokens.* is none of timm's networks"),

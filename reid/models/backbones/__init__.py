@@ -16,7 +16,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from reid.models import packages
+from reid.models import packages, patches
 from reid.models import weights as weight_files
 from reid.models.backbones import _timm
 from reid.models.norms import Conversion
@@ -34,7 +34,8 @@ class Backbone(nn.Module):
     by exports, in which `images.shape[0]` stays free and `len(images)` would not.
     num_prefix_tokens: of the T, those at the front that stand for no patch; a class token is the first of them.
     pixels: the mean and deviation that weights from a file want where the file itself does not say.
-    picture_size: (height, width) of the only pictures that it takes; None: of any.
+    picture_size: (height, width) of the only pictures that it takes; None: of any. timm's networks of patches are made for the
+    size that `build` is given.
     stage_names: its stages, where what stands one after the other does not tell them.
     variants: further NAMEs of its file, and the arguments that each stands for.
     num_features, gives_tokens: C, and which of the two it is; `build` finds both by looking.
@@ -70,10 +71,12 @@ def build(
     weights: str | Path = "none",
     last_stride: int = 2,
     norms: Sequence[Conversion] = (),
+    size: tuple[int, int] | None = None,
+    stride: int = 0,
 ) -> Backbone:
     """A network from normalised pictures (B, 3, H, W) to a map (B, C, h, w) or tokens (B, T, C).
 
-    Args:    name: of this folder, such as `tiny` or `osnet_x0_25`; any of timm's convolutional networks under timm's name, also
+    Args:    name: of this folder, such as `tiny` or `osnet_x0_25`; any of timm's networks that give a map or tokens under timm's name, also
              with the tag of its weights (`resnet18.a1_in1k`) or with `timm:` before it; or a class.
              weights: `none`; `timm` or `timm:<tag>` for timm's hub; `pip:<package>` of `reid.models.packages`; else a file, see `reid.models.weights`. `pixels` of
              what is built are those of the weights; from scratch ImageNet's.
@@ -81,6 +84,8 @@ def build(
              parameters stay what they are, so pretrained weights fit.
              norms: conversions of its normalisation layers, one after the other. A file of weights may be of the network
              before them or after them.
+             size, stride: (height, width) of pictures and pixels between patches, for timm's networks of patches, see
+             `reid.models.patches.fit`; None: timm's own size.
     Raises:  ValueError for an unknown name, for a network that gives neither map nor tokens or whose last halving is not
              done by convolutions, for conversions that find nothing, and for weights that do not fit; FileNotFoundError
              and ConnectionError where the weights cannot be had.
@@ -97,6 +102,7 @@ def build(
         # Autograd keeps the input of these two, so working in place only makes it copy that first: 9% of a CPU step.
         if isinstance(module, nn.ReLU6 | nn.Hardswish):
             module.inplace = False
+    _fit(backbone, shown, size, stride)
     _look(backbone, shown)
     if last_stride == 1:
         _remove_last_stride(backbone, shown)
@@ -111,6 +117,25 @@ def build(
         shown += f" with {', '.join(norm.name for norm in norms)}"
         backbone.pixels = weight_files.load(backbone, content, weights, shown, backbone.pixels, known)
     return backbone
+
+
+def _fit(backbone: Any, name: str, size: tuple[int, int] | None, stride: int) -> None:
+    """Makes a network of patches take `size`, and one that gives maps with channels last give them first."""
+    fits = hasattr(backbone, "set_input_size") and hasattr(getattr(backbone, "patch_embed", None), "grid_size")
+    if stride and not fits:
+        raise ValueError(f"backbone {name}: found STRIDE {stride}, expected a network of patches, such as a ViT, or 0")
+    if fits:
+        try:
+            patches.fit(backbone, size or backbone.patch_embed.img_size, stride)
+        except ValueError as error:
+            raise ValueError(f"backbone {name}: {error}") from error
+        backbone.picture_size = tuple(backbone.patch_embed.img_size)
+    if getattr(backbone, "output_fmt", "") == "NHWC":
+        backbone.register_forward_hook(_channels_first)
+
+
+def _channels_first(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output.permute(0, 3, 1, 2)
 
 
 def _convert(backbone: Backbone, norms: Sequence[Conversion]) -> None:
@@ -145,24 +170,28 @@ def _public(name: str) -> type[Backbone]:
 def _look(backbone: Backbone, name: str) -> None:
     """Finds out what a network gives. Refuses one that gives neither a map nor tokens, or goes on after its last map."""
     ours = isinstance(backbone, Backbone)
-    advice = "" if ours else "; use a convolutional one"  # timm's tokens do not say which of them are patches
+    height, width = getattr(backbone, "picture_size", None) or PICTURE
+    advice = "" if ours else "; use another one"
     try:
         shape = _probe(backbone)
     except (AssertionError, RuntimeError) as error:  # made for one size of picture
-        raise ValueError(f"backbone {name}: does not take a 128x64 picture ({error}){advice}") from error
-    backbone.gives_tokens = ours and len(shape) == 3 and shape[1] > backbone.num_prefix_tokens
-    # Channels-last maps have four axes as well, but the last two are not as 2 to 1.
-    if not backbone.gives_tokens and (len(shape) != 4 or shape[2] != 2 * shape[3]):
-        tokens = " or tokens (1, T, C)" if ours else ""
+        raise ValueError(f"backbone {name}: does not take a {height}x{width} picture ({error}){advice}") from error
+    # Of timm's networks those tell how many tokens stand for no patch whose others do.
+    prefix = getattr(backbone, "num_prefix_tokens", None)
+    backbone.gives_tokens = prefix is not None and len(shape) == 3 and shape[1] > prefix
+    # Channels-last maps have four axes as well, but the last two are not as those of the picture; nor as fine.
+    as_picture = len(shape) == 4 and (shape[2] == 2 * shape[3] if height == 2 * width else 4 * shape[3] <= width)
+    if not (backbone.gives_tokens or as_picture):
         raise ValueError(
-            f"backbone {name}: gives {shape} for a 128x64 picture, expected a feature map (1, C, 2w, w){tokens}{advice}"
+            f"backbone {name}: gives {shape} for a {height}x{width} picture, expected a feature map (1, C, 2w, w) or tokens "
+            f"(1, T, C){advice}"
         )
     # timm's own num_features is the width before the head's convolution in some networks (MobileNetV3).
     backbone.num_features = shape[2] if backbone.gives_tokens else shape[1]
 
 
 def _probe(backbone: nn.Module) -> tuple[int, ...]:
-    """The shape that comes out for one 128x64 picture; leaves the network as it was."""
+    """The shape that comes out for one picture, 128x64 where any size will do; leaves the network as it was."""
     was_training = backbone.training
     backbone.eval()
     try:

@@ -12,10 +12,11 @@ from torch import nn
 from reid.models.pixels import Pixels
 
 log = logging.getLogger(__name__)
+OPEN = {"num_classes": 0, "global_pool": ""}  # timm's networks then end at their last feature map, or their last tokens
 
 
 def create(name: str, own: list[str], tag: str | None = None) -> nn.Module:
-    """A network that ends at its last feature map, with the attribute `pixels`: what its weights want.
+    """A network that ends at its last feature map or tokens, with the attribute `pixels`: what its weights want.
 
     Args:    name: timm's, as `resnet18`, `resnet18.a1_in1k` or `timm:resnet18`. A tag says whose weights are meant.
              own: names besides timm's, for the answer to one that is unknown.
@@ -33,8 +34,7 @@ def create(name: str, own: list[str], tag: str | None = None) -> nn.Module:
     if tag is not None:
         _check_tag(network, tag or named, f"weights timm:{tag}")
     full_name = f"{network}.{tag or named}".rstrip(".")
-    # Without classes and pooling timm's networks end at their last feature map.
-    made: Any = _fetch(full_name) if tag is not None else timm.create_model(full_name, num_classes=0, global_pool="")
+    made: Any = _make(full_name, fetch=tag is not None)
     # Of the name's tag, or of timm's first choice where it has none.
     made.pixels = Pixels(tuple(made.pretrained_cfg["mean"]), tuple(made.pretrained_cfg["std"])).check()
     if tag is not None:
@@ -60,10 +60,16 @@ def _check_tag(network: str, tag: str, where: str) -> None:
         )
 
 
-def _fetch(full_name: str) -> nn.Module:
+def _make(full_name: str, *, fetch: bool) -> nn.Module:
     try:
-        return timm.create_model(full_name, pretrained=True, num_classes=0, global_pool="")
+        return timm.create_model(full_name, **OPEN, **({"pretrained": True} if fetch else {}))
+    except AssertionError as error:
+        raise ValueError(
+            f"backbone {full_name}: timm does not make it without its head ({error}); use another one"
+        ) from error
     except Exception as error:  # the hub's clients raise errors of many families; each of them stops the run here
+        if not fetch:
+            raise
         first_line = (str(error).strip().splitlines() or ["no message"])[0]
         raise ConnectionError(
             f"weights timm: tried to fetch {full_name} from timm's hub and could not "
