@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 NAMES = ("adam", "amsgrad", "adamw", "sgd")
 SCHEDULES = ("step", "cosine", "constant")
@@ -21,6 +22,7 @@ def optimizer(
     weight_decay: float,
     momentum: float = 0.9,
     eps: float = 1e-8,
+    factors: Mapping[nn.Parameter, float] | None = None,
 ) -> torch.optim.Optimizer:
     """Adam, AMSGrad (Adam with the largest second moment so far), AdamW or SGD over a method's `param_groups()`.
 
@@ -28,6 +30,7 @@ def optimizer(
     `momentum` in place of the common ones; `schedule`, a function from the step to the factor on its rate, in place of the
     run's; `clip`, the largest norm of its own gradient, 0 for none, apart from all others; `local`, True where each process
     has a part of its own: it is neither made equal nor averaged.
+    factors: of some parameters, on their rates. A group with several becomes as many of the optimiser's, all of its name.
     Raises ValueError for a name given twice, an unknown word, or a momentum where the optimiser has none.
     """
     names = [group["name"] for group in groups]
@@ -41,8 +44,10 @@ def optimizer(
         if "momentum" in group and name != "sgd":
             raise ValueError(f"{where}: found a momentum, which OPTIMIZER {name} has not; use sgd")
         rate = lr * group.get("lr_factor", 1.0)
-        made.append({"lr": rate, "base_lr": rate, "weight_decay": weight_decay})
-        made[-1] |= {key: value for key, value in group.items() if key not in ("lr_factor", "schedule")}
+        said = {key: value for key, value in group.items() if key not in ("lr_factor", "schedule")}
+        for factor, params in _by_factor(group["params"], factors or {}).items():
+            own = {"lr": rate * factor, "base_lr": rate * factor, "weight_decay": weight_decay}
+            made.append({**own, **said, "params": params})
     if name in ("adam", "amsgrad"):
         return torch.optim.Adam(made, lr=lr, eps=eps, amsgrad=name == "amsgrad")
     if name == "adamw":
@@ -50,6 +55,16 @@ def optimizer(
     if name == "sgd":
         return torch.optim.SGD(made, lr=lr, momentum=momentum)
     raise ValueError(f"SOLVER.OPTIMIZER: no {name}; there are {', '.join(NAMES)}")
+
+
+def _by_factor(
+    params: Sequence[nn.Parameter], factors: Mapping[nn.Parameter, float]
+) -> dict[float, list[nn.Parameter]]:
+    """The parameters of each factor, from the largest down: the first group's rate is the one that is logged."""
+    found: dict[float, list[nn.Parameter]] = {} if params else {1.0: []}
+    for parameter in params:
+        found.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+    return dict(sorted(found.items(), reverse=True))
 
 
 def schedule(

@@ -100,7 +100,9 @@ class Step:
 
     def __init__(self, method: Method, optimizer: torch.optim.Optimizer, *, clip_grad: float = 0.0, fp16: bool = False):
         self.optimizer, self.clip_grad, self.scale = optimizer, clip_grad, LossScale(fp16)
-        self.groups = {group["name"]: group for group in optimizer.param_groups}
+        self.groups: dict[str, list[dict[str, Any]]] = {}  # by name; of a name several where rates fall with depth
+        for group in optimizer.param_groups:
+            self.groups.setdefault(group["name"], []).append(group)
         self.may_learn: Sequence[str] | None = None  # the groups of this stage; None: all
         method.inner_grad = self.scale.inner_grad
 
@@ -110,11 +112,11 @@ class Step:
         Returns the norm of the gradient before clipping, over all processes. Where it is not finite nothing was moved.
         """
         groups = self._learning(learns)
-        some = len(groups) < len(self.groups)
+        some = len(groups) < len(self.optimizer.param_groups)
         parameters = [p for group in groups for p in group["params"] if p.requires_grad]
         if not parameters:
             raise ValueError(
-                f"phases: found a phase that learns {', '.join(group['name'] for group in groups)}, all of which SOLVER.FREEZE "
+                f"phases: found a phase that learns {', '.join(dict.fromkeys(group['name'] for group in groups))}, all of which SOLVER.FREEZE "
                 "holds; expected some that may move: freeze fewer, or for fewer steps"
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -136,7 +138,8 @@ class Step:
         if unknown := [name for name in learns or () if name not in self.groups]:
             raise ValueError(f"phases: no parameter group {', '.join(unknown)}; there are {', '.join(self.groups)}")
         may = list(self.groups) if self.may_learn is None else self.may_learn
-        found = [group for name, group in self.groups.items() if name in may and (learns is None or name in learns)]
+        chosen = [name for name in self.groups if name in may and (learns is None or name in learns)]
+        found = [group for name in chosen for group in self.groups[name]]
         if not found:
             raise ValueError(
                 f"phases: found a phase that learns {', '.join(learns or ())}; this stage allows {', '.join(may)}"
@@ -150,7 +153,8 @@ def clip(groups: Sequence[dict[str, Any]], largest: float) -> Tensor:
     0 leaves them as they are. Returns the norm of all before. A `local` group is spread over the processes: its norm is
     that of all their parts.
     """
-    parts = [([group], group["clip"]) for group in groups if "clip" in group]
+    own = dict.fromkeys((group["name"], group["clip"]) for group in groups if "clip" in group)
+    parts = [([group for group in groups if group["name"] == name], limit) for name, limit in own]
     parts.append(([group for group in groups if "clip" not in group], largest))
     norms = [_clip_together(part, limit or math.inf) for part, limit in parts if part]
     return norms[0] if len(norms) == 1 else torch.stack([norm.to(norms[0].device) for norm in norms]).norm()

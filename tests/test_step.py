@@ -186,3 +186,18 @@ def test_a_small_gradient_is_not_clipped():
     weight.grad = torch.tensor([0.3, 0.4])
     assert clip([{"params": [weight]}], 1.0).item() == pytest.approx(0.5)
     assert weight.grad.tolist() == pytest.approx([0.3, 0.4])
+
+
+def test_groups_of_one_name_learn_and_are_clipped_together():
+    """As many as rates fall with depth: a phase that learns a name learns all of them, and one norm is clipped."""
+    method, whole = (TwoLayers(first={"clip": 0.5}) for _ in range(2))
+    factors = dict.fromkeys([method.first.bias], 0.5)
+    made = optim.optimizer(method.param_groups(), name="sgd", lr=0.01, weight_decay=0.1, factors=factors)
+    split = Step(method, made)
+    assert [group["name"] for group in made.param_groups] == ["first", "first", "second"]
+    start = method.first.bias.detach().clone(), method.second.weight.detach().clone()
+    norms = [step(each.loss("one")["one"], ["first"]) for each, step in ((method, split), (whole, stepper(whole)))]
+    torch.testing.assert_close(*norms)
+    torch.testing.assert_close(method.first.weight, whole.first.weight)
+    torch.testing.assert_close(method.first.bias - start[0], (whole.first.bias - start[0]) / 2)
+    assert torch.equal(method.second.weight, start[1])

@@ -26,6 +26,7 @@ from reid.evaluation.drift import Drift
 from reid.losses import PairLoss, Term
 from reid.memory import CrossBatch
 from reid.methods import Method
+from reid.models import depth
 from reid.models.encoder import Encoder
 from reid.models.pixels import Pixels
 
@@ -189,6 +190,8 @@ def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None =
         features=features,
         size=tuple(cfg.INPUT.SIZE),
         stride=cfg.MODEL.BACKBONE.STRIDE,
+        drop_path=cfg.MODEL.BACKBONE.DROP_PATH,
+        recompute=cfg.MODEL.BACKBONE.RECOMPUTE,
     )
     only = getattr(made.backbone, "picture_size", None)
     if only not in (None, tuple(cfg.INPUT.SIZE)):
@@ -323,6 +326,7 @@ def optimizer(cfg: CfgNode, built: Method) -> Any:
             f"methods.{cfg.METHOD.NAME}: {', '.join(forgotten[:3])} can be trained and is in no parameter group; "
             "expected every one in a group, or requires_grad False"
         )
+    decay = cfg.SOLVER.LAYER_DECAY
     return optim.optimizer(
         groups,
         name=cfg.SOLVER.OPTIMIZER,
@@ -330,4 +334,5 @@ def optimizer(cfg: CfgNode, built: Method) -> Any:
         weight_decay=cfg.SOLVER.WEIGHT_DECAY,
         momentum=cfg.SOLVER.MOMENTUM,
         eps=cfg.SOLVER.EPS,
+        factors=depth.factors(built.encoder.backbone, decay) if decay < 1 else None,
     )

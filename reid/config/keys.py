@@ -49,6 +49,7 @@ RANGES = {
     "DATALOADER.WORKERS": "[0, 1000]",
     "MODEL.BACKBONE.LAST_STRIDE": "[1, 2]",
     "MODEL.BACKBONE.STRIDE": "[0, 1000]",
+    "MODEL.BACKBONE.DROP_PATH": "[0, 1)",
     "MODEL.BACKBONE.MEAN": "[0, 1]",
     "MODEL.BACKBONE.STD": "(0, 10]",
     "MODEL.DIM": "[0, 65536]",
@@ -58,6 +59,7 @@ RANGES = {
     "DRIFT.SAMPLES": "[1, 1e7]",
     "SOLVER.LR": "(0, 1000]",
     "SOLVER.EPS": "(0, 1]",
+    "SOLVER.LAYER_DECAY": "(0, 1]",
     "SOLVER.EPOCHS": "[1, 1e6]",
     "SOLVER.MAX_STEPS": "[0, 1e9]",
     "SOLVER.STEPS": "[1, 1e6]",
@@ -117,6 +119,10 @@ def defaults() -> CfgNode:
     c.MODEL.BACKBONE.STD = []  # their deviation, the same
     c.MODEL.BACKBONE.LAST_STRIDE = 2  # 1: twice as large a feature map, as strong re-ID baselines use
     c.MODEL.BACKBONE.STRIDE = 0  # of a ViT: pixels between patches, such as 12 of 16, which overlap then; 0: their size
+    c.MODEL.BACKBONE.DROP_PATH = (
+        0.0  # of timm's networks: how often a block is left out for a picture, rising to this in the last
+    )
+    c.MODEL.BACKBONE.RECOMPUTE = False  # of timm's networks: blocks run again in the backward pass, for less memory
     # avg | max | avg+max | gem | strips4 (horizontal strips, any number); of tokens avg | cls | cls+avg | strips4
     c.MODEL.POOLING = "avg"
     c.MODEL.DIM = 0  # embedding size by a linear layer; 0: the backbone's own
@@ -145,6 +151,9 @@ def defaults() -> CfgNode:
     c.SOLVER.WEIGHT_DECAY = 5e-4
     c.SOLVER.MOMENTUM = 0.9  # of sgd
     c.SOLVER.EPS = 1e-8  # of all but sgd: added to the root of the second moment
+    c.SOLVER.LAYER_DECAY = (
+        1.0  # of timm's networks: factor on the rate from each block to the one before it, such as 0.65
+    )
     c.SOLVER.EPOCHS = 60
     c.SOLVER.MAX_STEPS = 0  # stop after so many optimiser steps; 0: after EPOCHS
     c.SOLVER.SCHEDULE = "step"  # step | cosine | constant

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reid.models import backbones
 from reid.models import pooling as poolings
 from reid.models.backbones import Backbone
-from reid.models.norms import Conversion, OfDomains, of_domains
+from reid.models.norms import BATCH_NORM, Conversion, OfDomains, of_domains
 from reid.models.pixels import Pixels
 
 FURTHER = ("map", "tokens", "parts")
@@ -36,6 +36,8 @@ class Encoder(nn.Module):
              mean, std: of pixels, RGB in 0..1. Empty: those that belong to the weights; from scratch ImageNet's.
              size, stride: of pictures, (height, width), and pixels between patches, for timm's networks of patches, which are
              made for them.
+             drop_path: of timm's networks, see `reid.models.backbones.build`. recompute: while training, each block of timm's runs again
+             in the backward pass, for less memory; the same gradients.
              features: which of `map`, `tokens` and `parts` are given besides.
     Raises:  ValueError for an option out of its range, for a pooling or a feature that the backbone does not have, and
              whatever `reid.models.backbones.build` raises.
@@ -62,6 +64,8 @@ class Encoder(nn.Module):
         features: Sequence[str] = (),
         size: tuple[int, int] | None = None,
         stride: int = 0,
+        drop_path: float = 0.0,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         if dim < 0:
@@ -72,11 +76,18 @@ class Encoder(nn.Module):
                 f"norms.{frozen[0]} replaces BatchNorms, which freeze_bn keeps as they are; give one of the two"
             )
         made = backbones.build(
-            backbone, weights=weights, last_stride=last_stride, norms=norms, size=size, stride=stride
+            backbone,
+            weights=weights,
+            last_stride=last_stride,
+            norms=norms,
+            size=size,
+            stride=stride,
+            drop_path=drop_path,
         )
         grid: Any = getattr(getattr(made, "patch_embed", None), "grid_size", None)
+        first = getattr(made, "cls_token", True) is not None  # of timm's some have only registers
         # In this order: the gradient's norm is summed in it.
-        self.pool = poolings.build(pooling, *(made.num_prefix_tokens, grid) if made.gives_tokens else ())
+        self.pool = poolings.build(pooling, *(made.num_prefix_tokens, grid, first) if made.gives_tokens else ())
         self.backbone = made
         num_pooled = made.num_features * self.pool.num_parts
         self.dim = dim or num_pooled
@@ -86,6 +97,10 @@ class Encoder(nn.Module):
             self.neck.bias.requires_grad_(False)
         self._wants_domains = any(isinstance(layer, OfDomains) for layer in made.modules())
         self.freeze_bn = freeze_bn
+        self.recompute = recompute
+        if recompute:
+            self._check_recompute()
+            made.set_grad_checkpointing(True)  # type: ignore[operator]
         self.mirror = mirror
         self.features = tuple(features)
         self._check_features()
@@ -143,6 +158,12 @@ class Encoder(nn.Module):
             if name not in (kind, "parts"):
                 raise ValueError(f"features: found {name}, expected {kind} or parts, which this backbone gives")
 
+    def _check_recompute(self) -> None:
+        twice = [name for name, module in self.backbone.named_modules() if isinstance(module, BATCH_NORM)]
+        if twice or not hasattr(self.backbone, "set_grad_checkpointing"):
+            found = f"{twice[0]}, a BatchNorm, which would count pictures twice" if twice else "a network that cannot"
+            raise ValueError(f"recompute: found {found}; expected one of timm's without BatchNorm, such as a ViT")
+
     def normalise(self, images: Tensor) -> Tensor:
         """images as in `forward` -> float32 (B, 3, H, W) as the backbone takes them."""
         if images.ndim != 4 or images.shape[1] != 3:
@@ -158,9 +179,11 @@ class Encoder(nn.Module):
 
     def train(self, mode: bool = True) -> Encoder:
         super().train(mode)
+        if self.recompute:
+            self.backbone.set_grad_checkpointing(mode)  # type: ignore[operator]
         if self.freeze_bn:
             for module in self.backbone.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if isinstance(module, BATCH_NORM):
                     module.eval()
         return self
 

@@ -34,6 +34,8 @@ def fit(network: Any, size: tuple[int, int], stride: int = 0) -> None:
     patch = tuple(embed.patch_size)
     if min(size[0] - patch[0], size[1] - patch[1]) < 0:
         raise ValueError(f"found pictures of {size[0]}x{size[1]}, expected room for a patch of {patch[0]}x{patch[1]}")
+    if getattr(network, "dynamic_img_size", False):  # it would resample in every forward
+        network.dynamic_img_size, embed.flatten, embed.strict_img_size = False, True, True
     if isinstance(network, SwinTransformer | SwinTransformerV2):
         _check_stride(stride, None, patch)
         _fit_windows(network, size)

@@ -106,20 +106,26 @@ class TokenStrips(Strips):
         return super().forward(tokens[:, self.num_prefix_tokens :].mT.unflatten(2, self.grid))
 
 
-def build(name: str, num_prefix_tokens: int | None = None, grid: tuple[int, int] | None = None) -> Pool:
+def build(
+    name: str,
+    num_prefix_tokens: int | None = None,
+    grid: tuple[int, int] | None = None,
+    class_token: bool = True,
+) -> Pool:
     """Of maps `avg`, `max`, `avg+max`, `gem`, or `strips` with a number of 1 or more, such as `strips4`; of tokens,
     where `num_prefix_tokens` is given, `avg`, with a class token `cls` and `cls+avg`, and with a `grid` of (rows, columns)
-    `strips4`."""
+    `strips4`. class_token: whether the prefix, if there is one, begins with it."""
     count = name.removeprefix("strips")
     strips = int(count) if name.startswith("strips") and count.isdecimal() else 0
     if num_prefix_tokens is not None:
         if name == "avg":
             return TokenAverage(num_prefix_tokens)
-        if name in ("cls", "cls+avg") and num_prefix_tokens:
+        class_token = class_token and num_prefix_tokens > 0
+        if name in ("cls", "cls+avg") and class_token:
             return ClassToken() if name == "cls" else ClassAndAverage(num_prefix_tokens)
         if strips and grid:
             return TokenStrips(strips, grid, num_prefix_tokens)
-        known = "avg, cls or cls+avg" if num_prefix_tokens else "avg: there is no class token"
+        known = "avg, cls or cls+avg" if class_token else "avg: there is no class token"
         known += ", or strips with a number, such as strips4" if grid else ""
         raise ValueError(f"pooling: found {name!r} for a backbone that gives tokens, expected {known}")
     simple: dict[str, type[Pool]] = {"avg": Average, "max": Max, "avg+max": AverageMax, "gem": GeM}

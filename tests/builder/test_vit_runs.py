@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from tiny_run import build
 
 import reid
@@ -54,3 +55,19 @@ def test_its_weights_start_a_run_at_another_size_if_their_grid_is_known(run, tin
     weights["MODEL.BACKBONE.WEIGHTS"] = str(run[0] / "model_final.pth")
     with pytest.raises(ValueError, match=r"pos_embed is \(1, 7, 64\), expected \(1, 3, 64\)"):
         runs.train(build(tiny_world, tmp_path / "c", {**first, **weights}))
+
+
+def test_a_run_with_all_that_goes_with_depth_goes_on_exactly(tiny_world, tmp_path):
+    """Rates by depth, blocks left out and blocks run again."""
+    depth = {"SOLVER.OPTIMIZER": "adamw", "SOLVER.LAYER_DECAY": "0.5", "MODEL.BACKBONE.DROP_PATH": "0.3"}
+    depth |= {"MODEL.BACKBONE.RECOMPUTE": "true", "SOLVER.CHECKPOINT_STEPS": "2", "SOLVER.KEEP": "9"}
+    for name in ("a", "b"):
+        runs.train(build(tiny_world, tmp_path / name, {**VIT, **depth}))
+    (tmp_path / "b" / "model_last.pth").write_bytes((tmp_path / "b" / "model_step2.pth").read_bytes())
+    runs.train(build(tiny_world, tmp_path / "b", {**VIT, **depth}), resume=True)
+    one, other = (checkpoint.load(tmp_path / name / "model_last.pth")["model"] for name in ("a", "b"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert (tmp_path / "a" / "metrics.jsonl").read_text() == (tmp_path / "b" / "metrics.jsonl").read_text()
+    with pytest.raises(ValueError, match=r"found LAYER_DECAY 0\.5 and no blocks in the backbone"):
+        runs.train(build(tiny_world, tmp_path / "c", {"SOLVER.LAYER_DECAY": "0.5", "LOSSES": "[softmax]"}))
+    assert not (tmp_path / "c").exists()

@@ -24,8 +24,8 @@ def plain(name):
     ("name", "size", "prefix", "num_tokens"),
     [
         ("test_vit", (128, 64), 1, 33),
-        ("test_vit2", (64, 96), 2, 26),  # a class token and a register
-        ("test_vit3", (130, 70), 0, 32),  # neither
+        ("test_vit2", (64, 96), 1, 25),  # a register, no class token
+        ("test_vit3", (130, 70), 1, 33),
         ("eva02_tiny_patch14_224", (56, 28), 1, 9),
     ],
 )

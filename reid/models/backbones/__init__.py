@@ -73,6 +73,7 @@ def build(
     norms: Sequence[Conversion] = (),
     size: tuple[int, int] | None = None,
     stride: int = 0,
+    drop_path: float = 0.0,
 ) -> Backbone:
     """A network from normalised pictures (B, 3, H, W) to a map (B, C, h, w) or tokens (B, T, C).
 
@@ -86,6 +87,8 @@ def build(
              before them or after them.
              size, stride: (height, width) of pictures and pixels between patches, for timm's networks of patches, see
              `reid.models.patches.fit`; None: timm's own size.
+             drop_path: of timm's networks, how often a block is left out for a picture while training, rising from 0 in the first
+             to this in the last.
     Raises:  ValueError for an unknown name, for a network that gives neither map nor tokens or whose last halving is not
              done by convolutions, for conversions that find nothing, and for weights that do not fit; FileNotFoundError
              and ConnectionError where the weights cannot be had.
@@ -94,7 +97,7 @@ def build(
     if last_stride not in (1, 2):
         raise ValueError(f"last_stride: found {last_stride}, expected 1 or 2")
     hub, _, tag = str(weights).partition(":")
-    backbone = _create(name, tag if hub == "timm" else None)
+    backbone = _create(name, tag if hub == "timm" else None, drop_path)
     shown = name if isinstance(name, str) else f"{name.__module__}:{name.__qualname__}"
     if str(weights) == "none":
         backbone.pixels = IMAGENET
@@ -147,11 +150,13 @@ def _convert(backbone: Backbone, norms: Sequence[Conversion]) -> None:
         log.info("norm %s: %s", norm.name, ", ".join(places))
 
 
-def _create(name: str | type[Backbone], tag: str | None) -> Backbone:
+def _create(name: str | type[Backbone], tag: str | None, drop_path: float) -> Backbone:
     """The network, with timm's weights if a tag is given ("" is timm's own choice), else at its random start."""
     own = _own()
     if isinstance(name, str) and name not in own:
-        return cast(Backbone, _timm.create(name, sorted(own), tag))
+        return cast(Backbone, _timm.create(name, sorted(own), tag, drop_path))
+    if drop_path:
+        raise ValueError(f"backbone {name}: found DROP_PATH {drop_path}, expected one of timm's networks, or 0")
     if tag is not None:
         raise ValueError(f"weights timm:{tag}: {name} is none of timm's networks; expected none, or a file")
     return own[name]() if isinstance(name, str) else name()

@@ -15,14 +15,15 @@ log = logging.getLogger(__name__)
 OPEN = {"num_classes": 0, "global_pool": ""}  # timm's networks then end at their last feature map, or their last tokens
 
 
-def create(name: str, own: list[str], tag: str | None = None) -> nn.Module:
+def create(name: str, own: list[str], tag: str | None = None, drop_path: float = 0.0) -> nn.Module:
     """A network that ends at its last feature map or tokens, with the attribute `pixels`: what its weights want.
 
     Args:    name: timm's, as `resnet18`, `resnet18.a1_in1k` or `timm:resnet18`. A tag says whose weights are meant.
              own: names besides timm's, for the answer to one that is unknown.
              tag: fetches these weights from timm's hub, "" those of the name's tag or else timm's first choice. None: the
              network starts at random.
-    Raises:  ValueError for a network, a tag or weights that timm does not have; ConnectionError where weights cannot be
+             drop_path: timm's `drop_path_rate`.
+    Raises:  ValueError for a network, a tag or weights that timm does not have, for a drop_path of a network without blocks; ConnectionError where weights cannot be
              fetched.
     """
     network, _, named = name.removeprefix("timm:").partition(".")
@@ -34,7 +35,7 @@ def create(name: str, own: list[str], tag: str | None = None) -> nn.Module:
     if tag is not None:
         _check_tag(network, tag or named, f"weights timm:{tag}")
     full_name = f"{network}.{tag or named}".rstrip(".")
-    made: Any = _make(full_name, fetch=tag is not None)
+    made: Any = _make(full_name, fetch=tag is not None, drop_path=drop_path)
     # Of the name's tag, or of timm's first choice where it has none.
     made.pixels = Pixels(tuple(made.pretrained_cfg["mean"]), tuple(made.pretrained_cfg["std"])).check()
     if tag is not None:
@@ -60,12 +61,19 @@ def _check_tag(network: str, tag: str, where: str) -> None:
         )
 
 
-def _make(full_name: str, *, fetch: bool) -> nn.Module:
+def _make(full_name: str, *, fetch: bool, drop_path: float) -> nn.Module:
+    more = ({"pretrained": True} if fetch else {}) | ({"drop_path_rate": drop_path} if drop_path else {})
     try:
-        return timm.create_model(full_name, **OPEN, **({"pretrained": True} if fetch else {}))
+        return timm.create_model(full_name, **OPEN, **more)
     except AssertionError as error:
         raise ValueError(
             f"backbone {full_name}: timm does not make it without its head ({error}); use another one"
+        ) from error
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        raise ValueError(
+            f"backbone {full_name}: found DROP_PATH {drop_path}, expected a network with blocks to leave out, or 0"
         ) from error
     except Exception as error:  # the hub's clients raise errors of many families; each of them stops the run here
         if not fetch:
