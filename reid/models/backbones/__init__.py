@@ -175,7 +175,8 @@ def _public(name: str) -> type[Backbone]:
 def _look(backbone: Backbone, name: str) -> None:
     """Finds out what a network gives. Refuses one that gives neither a map nor tokens, or goes on after its last map."""
     ours = isinstance(backbone, Backbone)
-    height, width = getattr(backbone, "picture_size", None) or PICTURE
+    only = getattr(backbone, "picture_size", None)
+    height, width = only or PICTURE
     advice = "" if ours else "; use another one"
     try:
         shape = _probe(backbone)
@@ -184,8 +185,8 @@ def _look(backbone: Backbone, name: str) -> None:
     # Of timm's networks those tell how many tokens stand for no patch whose others do.
     prefix = getattr(backbone, "num_prefix_tokens", None)
     backbone.gives_tokens = prefix is not None and len(shape) == 3 and shape[1] > prefix
-    # Channels-last maps have four axes as well, but the last two are not as those of the picture; nor as fine.
-    as_picture = len(shape) == 4 and (shape[2] == 2 * shape[3] if height == 2 * width else 4 * shape[3] <= width)
+    # Channels-last maps have four axes as well, but the last two are not as 2 to 1, and the last one is long.
+    as_picture = len(shape) == 4 and (4 * shape[3] <= width if only else shape[2] == 2 * shape[3])
     if not (backbone.gives_tokens or as_picture):
         raise ValueError(
             f"backbone {name}: gives {shape} for a {height}x{width} picture, expected a feature map (1, C, 2w, w) or tokens "

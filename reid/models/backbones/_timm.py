@@ -62,7 +62,8 @@ def _check_tag(network: str, tag: str, where: str) -> None:
 
 
 def _make(full_name: str, *, fetch: bool, drop_path: float) -> nn.Module:
-    more = ({"pretrained": True} if fetch else {}) | ({"drop_path_rate": drop_path} if drop_path else {})
+    asked: dict[str, Any] = {"pretrained": fetch, "drop_path_rate": drop_path}
+    more = {key: value for key, value in asked.items() if value}
     try:
         return timm.create_model(full_name, **OPEN, **more)
     except AssertionError as error:
