@@ -37,7 +37,7 @@ def test_second_order_gradient_is_that_of_finite_differences():
     method = make()
     gates = method.gates.detach().double()
     step = stepper(method)
-    step.groups["gates"]["clip"] = 0
+    step.groups["gates"][0]["clip"] = 0
     assert [*go(method, step).losses] == ["base", "meta"]
     with hold_statistics(method.encoder), torch.no_grad():
         features = method.encoder(batch().images)["after"].double()
