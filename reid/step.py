@@ -153,8 +153,11 @@ def clip(groups: Sequence[dict[str, Any]], largest: float) -> Tensor:
     0 leaves them as they are. Returns the norm of all before. A `local` group is spread over the processes: its norm is
     that of all their parts.
     """
-    own = dict.fromkeys((group["name"], group["clip"]) for group in groups if "clip" in group)
-    parts = [([group for group in groups if group["name"] == name], limit) for name, limit in own]
+    own: dict[Any, list[dict[str, Any]]] = {}
+    for group in groups:
+        if "clip" in group:
+            own.setdefault(group.get("name", id(group)), []).append(group)
+    parts = [(part, part[0]["clip"]) for part in own.values()]
     parts.append(([group for group in groups if "clip" not in group], largest))
     norms = [_clip_together(part, limit or math.inf) for part, limit in parts if part]
     return norms[0] if len(norms) == 1 else torch.stack([norm.to(norms[0].device) for norm in norms]).norm()

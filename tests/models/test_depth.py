@@ -58,7 +58,7 @@ def test_recomputing_gives_the_same_gradients_and_runs_each_block_twice():
     plain, again = (Encoder("test_vit", size=(32, 16), drop_path=0.5, recompute=how) for how in (False, True))
     again.load_state_dict(plain.state_dict())
     images, calls = torch.rand(4, 3, 32, 16), []
-    again.backbone.blocks[2].register_forward_hook(lambda *_: calls.append(1))
+    again.backbone.blocks[2].register_forward_pre_hook(lambda *_: calls.append(1))
     for encoder in (plain, again):
         torch.manual_seed(1)
         encoder(images)["after"].square().sum().backward()
