@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -326,7 +326,7 @@ def optimizer(cfg: CfgNode, built: Method) -> Any:
             f"methods.{cfg.METHOD.NAME}: {', '.join(forgotten[:3])} can be trained and is in no parameter group; "
             "expected every one in a group, or requires_grad False"
         )
-    decay = cfg.SOLVER.LAYER_DECAY
+    decay, made = cfg.SOLVER.LAYER_DECAY, cast(Encoder, built.encoder)
     return optim.optimizer(
         groups,
         name=cfg.SOLVER.OPTIMIZER,
@@ -334,5 +334,5 @@ def optimizer(cfg: CfgNode, built: Method) -> Any:
         weight_decay=cfg.SOLVER.WEIGHT_DECAY,
         momentum=cfg.SOLVER.MOMENTUM,
         eps=cfg.SOLVER.EPS,
-        factors=depth.factors(built.encoder.backbone, decay) if decay < 1 else None,
+        factors=depth.factors(made.backbone, decay) if decay < 1 else None,
     )

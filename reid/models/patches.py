@@ -40,7 +40,8 @@ def fit(network: Any, size: tuple[int, int], stride: int = 0) -> None:
         _check_stride(stride, None, patch)
         _fit_windows(network, size)
     else:
-        before, places = tuple(embed.grid_size), getattr(network, "pos_embed", None)
+        before: tuple[int, int] = tuple(embed.grid_size)
+        places: Any = getattr(network, "pos_embed", None)
         _check_stride(stride, None if getattr(network, "rope", None) is not None else places, patch)
         network.set_input_size(img_size=size)
         if stride:

@@ -12,7 +12,10 @@ from torch import nn
 from reid.models.pixels import Pixels
 
 log = logging.getLogger(__name__)
-OPEN = {"num_classes": 0, "global_pool": ""}  # timm's networks then end at their last feature map, or their last tokens
+OPEN: dict[str, Any] = {
+    "num_classes": 0,
+    "global_pool": "",
+}  # timm's networks then end at their last feature map, or their last tokens
 
 
 def create(name: str, own: list[str], tag: str | None = None, drop_path: float = 0.0) -> nn.Module:
