@@ -299,7 +299,10 @@ def test_poolings_of_tokens():
         ({"features": ["maps"]}, "features: no maps; there are map, tokens, parts"),
         ({"features": ["map", "tokens"]}, "features: found tokens, expected map or parts, which this backbone gives"),
         ({"backbone": Tokens, "features": ["map"]}, "features: found map, expected tokens or parts"),
-        ({"backbone": Tokens, "pooling": "gem"}, "'gem' for a backbone that gives tokens, expected avg or cls"),
+        (
+            {"backbone": Tokens, "pooling": "gem"},
+            "'gem' for a backbone that gives tokens, expected avg, cls or cls.avg",
+        ),
         ({"pooling": "cls"}, "pooling: found 'cls', expected avg, max"),
     ],
 )
