@@ -49,6 +49,20 @@ class Taken:
         self.total = self.total + total.detach()
         return total
 
+    @classmethod
+    def mean(cls, parts: Sequence[Taken]) -> Taken:
+        """What the parts of one batch come to, each of a single phase: means of losses, all rows to keep, sums of counts."""
+        losses, keep, counts = (
+            {name: [getattr(part, what)[name] for part in parts] for name in getattr(parts[0], what)}
+            for what in ("losses", "keep", "counts")
+        )
+        return cls(
+            {name: torch.stack(values).mean() for name, values in losses.items()},
+            {name: torch.cat(values) for name, values in keep.items()},
+            {name: torch.stack(values).sum(dim=0) for name, values in counts.items()},
+            torch.stack([torch.as_tensor(part.total) for part in parts]).mean(),
+        )
+
 
 class LossScale:
     """fp16's factor on losses, so that small gradients do not vanish: an overflow halves it, 2,000 steps without double it.
@@ -96,7 +110,7 @@ class LossScale:
 
 
 class Step:
-    """What the trainer does with a phase's loss: `step(loss, learns)`."""
+    """What the trainer does with a phase's loss: `step(loss, learns)`, or `gather` for each part of it and `step` for the last."""
 
     def __init__(self, method: Method, optimizer: torch.optim.Optimizer, *, clip_grad: float = 0.0, fp16: bool = False):
         self.optimizer, self.clip_grad, self.scale = optimizer, clip_grad, LossScale(fp16)
@@ -104,6 +118,7 @@ class Step:
         for group in optimizer.param_groups:
             self.groups.setdefault(group["name"], []).append(group)
         self.may_learn: Sequence[str] | None = None  # the groups of this stage; None: all
+        self.gathered = False  # whether there are gradients of earlier parts
         method.inner_grad = self.scale.inner_grad
 
     def __call__(self, loss: Tensor, learns: Sequence[str] | None = None) -> Tensor:
@@ -111,18 +126,8 @@ class Step:
 
         Returns the norm of the gradient before clipping, over all processes. Where it is not finite nothing was moved.
         """
-        groups = self._learning(learns)
-        some = len(groups) < len(self.optimizer.param_groups)
-        parameters = [p for group in groups for p in group["params"] if p.requires_grad]
-        if not parameters:
-            raise ValueError(
-                f"phases: found a phase that learns {', '.join(dict.fromkeys(group['name'] for group in groups))}, all of which SOLVER.FREEZE "
-                "holds; expected some that may move: freeze fewer, or for fewer steps"
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.scale.overflowed:
-            loss = loss * math.nan  # so that the gradient tells every process
-        (loss * self.scale.value).backward(inputs=parameters if some else None)
+        groups, parameters = self.gather(loss, learns)
+        self.gathered = False
         processes.average_gradients([p for group in groups if not group.get("local") for p in group["params"]])
         if self.scale.enabled:
             _multiply(parameters, 1 / self.scale.value)
@@ -132,6 +137,25 @@ class Step:
             self.optimizer.step()
         self.scale.update(finite)
         return norm
+
+    def gather(self, loss: Tensor, learns: Sequence[str] | None = None) -> tuple[list[dict[str, Any]], list[Tensor]]:
+        """Adds the gradient of a part's loss to those of the parts before it; returns the groups that learn, and what of them
+        has a gradient. Nothing is moved."""
+        groups = self._learning(learns)
+        some = len(groups) < len(self.optimizer.param_groups)
+        parameters = [p for group in groups for p in group["params"] if p.requires_grad]
+        if not parameters:
+            raise ValueError(
+                f"phases: found a phase that learns {', '.join(dict.fromkeys(group['name'] for group in groups))}, all of which SOLVER.FREEZE "
+                "holds; expected some that may move: freeze fewer, or for fewer steps"
+            )
+        if not self.gathered:
+            self.optimizer.zero_grad(set_to_none=True)
+        self.gathered = True
+        if self.scale.overflowed:
+            loss = loss * math.nan  # so that the gradient tells every process
+        (loss * self.scale.value).backward(inputs=parameters if some else None)
+        return groups, parameters
 
     def _learning(self, learns: Sequence[str] | None) -> list[dict[str, Any]]:
         """The groups that a phase learns, of those that may."""

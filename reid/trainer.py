@@ -59,6 +59,7 @@ class Trainer:
     ema: decay of a running average of the weights, which checkpoints carry; 0: none. score_average: `evaluate` sees it in
     their place.
     freeze: the parameters that are held for some steps.
+    parts: that each batch is taken in, one after another; see `take`.
     keep_older: checkpoints that stay, each as `model_step<step>.pth`.
     """
 
@@ -74,6 +75,7 @@ class Trainer:
     ema: float = 0.0
     score_average: bool = False
     freeze: Freeze | None = None
+    parts: int = 1
     max_steps: int = 0
     clip_grad: float = 0.0
     amp: str = "off"
@@ -214,22 +216,47 @@ class Trainer:
             waiting_since = time.perf_counter()
 
     def take(self, batch: Batch) -> Taken:
-        """A step of the optimiser for each phase of a batch."""
-        taken = Taken()
+        """A step of the optimiser for each phase of a batch; in `parts` the one step of all of them, by the mean of losses."""
         if self.freeze is not None:
             self.freeze(self.progress.step)
+        if self.parts > 1:
+            return self.take_parts(batch.split(self.parts))
+        taken = Taken()
         for phase in phases(self.method, batch, AMP[self.amp]):
-            total = taken.add(phase)
-            if not (total.isfinite() or self.step.scale.overflowed):
-                raise _non_finite(phase.losses, batch, self.run)
-            norm = self.step(total, phase.learns)
-            taken.norms.append(norm)
-            if not norm.isfinite():
-                if self.amp != "fp16":
-                    raise _non_finite({"gradient": norm}, batch, self.run)
-                taken.skipped = True  # fp16 overflows now and then: nothing was moved, and the batch ends here
+            taken.norms.append(self.step(self.checked(taken.add(phase), phase.losses, batch), phase.learns))
+            if self.overflows(taken, batch):
                 break
         return taken
+
+    def take_parts(self, parts: Sequence[Batch]) -> Taken:
+        found, opened = [Taken() for _ in parts], [phases(self.method, part, AMP[self.amp]) for part in parts]
+        for number, part in enumerate(parts):
+            phase = next(opened[number])
+            loss = self.checked(found[number].add(phase), phase.losses, part) / len(parts)
+            if part is not parts[-1]:
+                self.step.gather(loss, phase.learns)
+        taken = Taken.mean(found)
+        taken.norms.append(self.step(loss, phase.learns))
+        if not self.overflows(taken, parts[-1]):
+            for rest in opened:  # what stands after a yield sees the weights as they end up
+                if next(rest, None) is not None:
+                    raise ValueError(
+                        f"SOLVER.ACCUMULATE is {len(parts)}, and {type(self.method).__name__} takes several steps a batch; expected 1"
+                    )
+        return taken
+
+    def checked(self, total: Tensor, losses: dict[str, Tensor], batch: Batch) -> Tensor:
+        if not (total.isfinite() or self.step.scale.overflowed):
+            raise _non_finite(losses, batch, self.run)
+        return total
+
+    def overflows(self, taken: Taken, batch: Batch) -> bool:
+        """Whether the last gradient did: in fp16 that happens now and then, nothing was moved, and the batch ends here."""
+        if not taken.norms[-1].isfinite():
+            if self.amp != "fp16":
+                raise _non_finite({"gradient": taken.norms[-1]}, batch, self.run)
+            taken.skipped = True
+        return taken.skipped
 
     def remember(self, taken: Taken, logged: bool) -> dict[str, float]:
         """Hands the method the rows of a batch, of all processes; returns what it finds worth a line of the log."""

@@ -201,3 +201,34 @@ def test_groups_of_one_name_learn_and_are_clipped_together():
     torch.testing.assert_close(method.first.weight, whole.first.weight)
     torch.testing.assert_close(method.first.bias - start[0], (whole.first.bias - start[0]) / 2)
     assert torch.equal(method.second.weight, start[1])
+
+
+@pytest.mark.parametrize("fp16", [False, True])
+def test_parts_add_up_to_the_step_of_the_whole(fp16):
+    """Half of a loss and its other half; the gradients before them are forgotten, those between are not."""
+    method, whole = TwoLayers(), TwoLayers()
+    parts, one = stepper(method, fp16), stepper(whole, fp16)
+    for _ in range(2):
+        parts.gather(method.loss("one")["one"] / 4)
+        assert torch.equal(method.first.weight, whole.first.weight)  # nothing has moved yet
+        norms = parts(method.loss("one")["one"] * 3 / 4), one(whole.loss("one")["one"])
+        torch.testing.assert_close(*norms)
+        for mine, theirs in zip(method.parameters(), whole.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs)
+        whole.load_state_dict(method.state_dict())
+    before = method.first.weight.clone()
+    parts.gather(method.loss("one")["one"] * math.inf)
+    assert not parts(method.loss("two")["two"]).isfinite()  # what overflows in one part, does in the whole
+    assert torch.equal(method.first.weight, before)
+
+
+def test_what_parts_come_to_is_means_rows_and_sums():
+    found = []
+    for number in (1.0, 3.0):
+        found.append(Taken())
+        loss, count = {"a": torch.tensor(number)}, {"odd": torch.tensor(number > 2)}
+        found[-1].add(Phase(loss, keep={"rows": torch.full((2,), number)}, counts=count))
+    taken = Taken.mean(found)
+    assert (taken.losses, float(taken.total)) == ({"a": torch.tensor(2.0)}, 2.0)
+    assert taken.keep["rows"].tolist() == [1, 1, 3, 3]
+    assert taken.counts == {"odd": torch.tensor(1)}

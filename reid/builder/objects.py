@@ -122,7 +122,7 @@ def check_pairs(cfg: CfgNode, batches: Sampler, train_set: TrainSet) -> None:
     """Raises ValueError where a pair loss without a memory would never see two pictures of a class, or two classes (of one
     domain, with NEGATIVES_WITHIN_DOMAIN).
 
-    Judged by the batches of the first epoch, as each process gets them.
+    Judged by the batches of the first epoch, as each process gets them, in parts with ACCUMULATE.
     """
     names = [registry.entry(value, "LOSSES")["NAME"] for value in cfg.LOSSES]
     kinds: dict[str, Any] = {name: find("losses", name) for name in names}
@@ -130,7 +130,7 @@ def check_pairs(cfg: CfgNode, batches: Sampler, train_set: TrainSet) -> None:
     if not of_pairs or cfg.MEMORY.SIZE:
         return
     first = batches.draws(0)
-    shares = [draw.indices[rows] for draw in first for rows in draw.shares(runtime.world())]
+    shares = [draw.indices[rows] for draw in first for rows in draw.shares(runtime.world() * cfg.SOLVER.ACCUMULATE)]
     num_classes = np.array([len(np.unique(train_set.classes[share])) for share in shares])
     apart = cfg.METHOD.get("NEGATIVES_WITHIN_DOMAIN") is True
     fewest = [len(np.unique(train_set.domains[share])) if apart else 1 for share in shares]
@@ -153,8 +153,14 @@ def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
             f"DATALOADER.BATCH_SIZE is {cfg.DATALOADER.BATCH_SIZE} over {runtime.world()} processes; "
             "expected a multiple of their number"
         )
-    for draw in batches.draws(0):
-        draw.shares(runtime.world())  # refused now where they cannot be shared out, rather than at the first step
+    parts = cfg.SOLVER.ACCUMULATE
+    if cfg.DATALOADER.BATCH_SIZE % (runtime.world() * parts):
+        raise ValueError(
+            f"SOLVER.ACCUMULATE is {parts} of DATALOADER.BATCH_SIZE {cfg.DATALOADER.BATCH_SIZE} over {runtime.world()} processes; "
+            "expected a number that divides the batch of each"
+        )
+    for draw in batches.draws(0):  # refused now where they cannot be shared out, rather than at the first step
+        draw.shares(runtime.world() * parts)
     return Loader(
         train_set,
         train_transform(cfg),
@@ -164,6 +170,7 @@ def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
         workers=cfg.DATALOADER.WORKERS,
         rank=runtime.rank(),
         world=runtime.world(),
+        parts=parts,
     )
 
 

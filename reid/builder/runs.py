@@ -126,6 +126,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
         ema=cfg.SOLVER.EMA,
         score_average=cfg.TEST.EMA,
         freeze=stages.freeze(cfg, method, parts),
+        parts=cfg.SOLVER.ACCUMULATE,
         about={
             "config": config.dump(cfg),
             "protocol": rules,

@@ -67,6 +67,7 @@ RANGES = {
     "SOLVER.WARMUP_STEPS": "[0, 1e9]",
     "SOLVER.WARMUP_FACTOR": "[0, 1]",
     "SOLVER.EMA": "[0, 1)",
+    "SOLVER.ACCUMULATE": "[1, 1e6]",
     "SOLVER.CLIP_GRAD": "[0, 1e6]",
     "SOLVER.LOG_STEPS": "[1, 1e9]",
     "SOLVER.CHECKPOINT_STEPS": "[0, 1e9]",
@@ -165,6 +166,7 @@ def defaults() -> CfgNode:
     c.SOLVER.STAGES = []  # [{EPOCHS: 10, LR: 1e-3}, ...]; STEPS and warm-up count from the stage's start
     c.SOLVER.FREEZE = []  # [{PATTERN: "encoder.backbone.*", STEPS: 1000}]: parameters held for the first steps of the run
     c.SOLVER.EMA = 0.0  # decay of a running average of the weights, kept in checkpoints, such as 0.999; 0: none
+    c.SOLVER.ACCUMULATE = 1  # parts of a batch, one after another, for less memory; losses are means over them
     c.SOLVER.CLIP_GRAD = 0.0  # largest norm of the gradient; 0: not clipped
     c.SOLVER.AMP = "off"  # off | bf16 | fp16
     c.SOLVER.LOG_STEPS = 20  # a line of metrics.jsonl every so many steps

@@ -66,6 +66,15 @@ class Batch:
         chosen = self._with(lambda values: values[rows.to(values.device)])
         return replace(chosen, paths=[self.paths[i] for i in rows.tolist()])
 
+    def split(self, num: int) -> list[Batch]:
+        """As many batches, one after another, of equally many rows."""
+        size = len(self) // num
+
+        def part(rows: slice) -> Batch:
+            return replace(self._with(lambda values: values[rows]), paths=self.paths[rows])
+
+        return [part(slice(start, start + size)) for start in range(0, size * num, size)]
+
     def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with every tensor changed."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -109,7 +118,8 @@ class Loader:
         views: further transforms of the same decoded pictures, by the name that they have in `Batch.views`. Their draws
             come from generators seeded by (seed, epoch, position, name), so one view changes no other, nor `images`.
         workers: processes that decode; 0 decodes in this one.
-        rank, world: of several training processes each takes its own share of every batch; see `Draw.shares`.
+        rank, world: of several training processes each takes its own share of every batch; see `Draw.shares`. parts: of such a
+            share, that `Batch.split` takes apart again.
     """
 
     def __init__(
@@ -123,6 +133,7 @@ class Loader:
         workers: int,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
     ) -> None:
         if not 0 <= rank < world:
             raise ValueError(f"loader: found rank {rank} of {world} processes; expected 0 to {world - 1}")
@@ -132,6 +143,7 @@ class Loader:
                     f"loader: found a view called {name}; expected a name such as strong, that no field of Batch has"
                 )
         self.train_set, self.sampler, self.rank, self.world = train_set, sampler, rank, world
+        self.parts = parts
         self._requests: list[_Request] = []
         transforms = {IMAGES: transform, **(views or {})}
         pictures = _Pictures([sample.path for sample in train_set.samples], transforms, seed)
@@ -181,7 +193,8 @@ class Loader:
 
     def _own(self, epoch: int, position: int, draw: Draw) -> _Request:
         """This process's share of a batch whose first row stands at `position` in the epoch, for all processes alike."""
-        rows = draw.shares(self.world)[self.rank]
+        shares = draw.shares(self.world * self.parts)
+        rows = np.concatenate(shares[self.rank * self.parts : (self.rank + 1) * self.parts])
         roles = np.zeros_like(rows) if draw.roles is None else draw.roles[rows]
         return _Request(epoch, position + rows, draw.indices[rows], roles)
 
