@@ -82,15 +82,6 @@ def test_parts_that_cannot_be_are_refused_before_a_run(tiny_world, tmp_path, mor
     assert not (tmp_path / "run").exists()
 
 
-def test_a_method_of_several_steps_ends_before_anything_is_saved(tiny_world, tmp_path):
-    more = {"METHOD": "{NAME: 'two_phases:TwoPhases'}", "LOSSES": "[]", "SOLVER.ACCUMULATE": "2"}
-    with pytest.raises(
-        ValueError, match=r"SOLVER\.ACCUMULATE is 2, and TwoPhases takes several steps a batch; expected 1"
-    ):
-        runs.train(build(tiny_world, tmp_path / "run", {**ALONE, **more}))
-    assert not (tmp_path / "run" / "model_last.pth").exists()
-
-
 class Groups(Sampler):
     """One batch of eight, in groups that are kept whole."""
 

@@ -134,3 +134,12 @@ def test_a_run_of_it_stopped_and_resumed_equals_an_unbroken_one(tiny_world, tmp_
     assert last["meta_steps"] == 20 - skipped
     assert one["model"]["seen"] == 16 * (20 - skipped)
     assert {"base", "meta"} <= last.keys()
+
+
+def test_in_parts_it_ends_before_anything_is_saved(tiny_world, tmp_path):
+    more = {"METHOD": "{NAME: two_phases:TwoPhases}", "SOLVER.ACCUMULATE": "2"}
+    with pytest.raises(
+        ValueError, match=r"SOLVER\.ACCUMULATE is 2, and TwoPhases takes several steps a batch; expected 1"
+    ):
+        runs.train(build(tiny_world, tmp_path / "run", more))
+    assert not (tmp_path / "run" / "model_last.pth").exists()
