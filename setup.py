@@ -54,10 +54,12 @@ setup(
         # torch 2.6 trains and scores; its ONNX exporter fails on our networks with every onnxscript that was tried.
         "export": ["torch>=2.14.1", "onnx>=1.23.2", "onnxscript>=0.7.2", "onnxruntime>=1.23.2"],
         "plot": ["matplotlib"],
+        "search": ["optuna>=5"],
         "dev": [
             "pytest",
             "pytest-xdist",
             "hypothesis",
+            "optuna>=5",
             "pytorch-metric-learning",
             "torchvision",
             "selenium",

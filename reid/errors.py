@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,15 @@ from typing import Any
 from reid import escape
 
 MENDABLE = (ValueError, OSError, FloatingPointError)  # their messages say what to do
+OF_OPTIONS, OCCUPIED = 3, 4  # statuses that other programs of ours go by
+
+
+class OptionsRefused(ValueError):
+    """Options that what they are of refuses, on any data and any machine."""
+
+
+class Occupied(ValueError):
+    """Another process writes where this one would."""
 
 
 class AnotherStopped(Exception):
@@ -90,9 +100,28 @@ def lost_worker(error: BaseException) -> str:
     return f"{text}; lower DATALOADER.WORKERS, DATALOADER.BATCH_SIZE or TEST.BATCH_SIZE"
 
 
+def status(error: BaseException) -> int:
+    """3 where the options are at fault: refused, or numbers that are not finite any more; 4 where another process works there;
+    else 2."""
+    if isinstance(error, (OptionsRefused, FloatingPointError)):
+        return OF_OPTIONS
+    return OCCUPIED if isinstance(error, Occupied) else 2
+
+
+def end_with_stdin() -> None:
+    """From now on this process is sent SIGTERM when its standard input ends: when whoever holds the other end is gone, even by
+    SIGKILL."""
+
+    def watch() -> None:
+        os.read(0, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextlib.contextmanager
 def in_one_line() -> Iterator[None]:
-    """Ends the program with one line and status 2 at an error whose message says what to do.
+    """Ends the program with one line at an error whose message says what to do, by its `status`.
 
     A program stopped by a signal ends with 128 + the signal's number, as a shell expects.
     """
@@ -105,7 +134,7 @@ def in_one_line() -> Iterator[None]:
                 raise
             logging.getLogger("reid").debug("where it happened", exc_info=True)
             print(f"error: {escape.line(message)}", file=sys.stderr)
-            raise SystemExit(2) from None
+            raise SystemExit(status(error)) from None
         except InterruptedRun as error:
             print(f"stopped: {escape.line(str(error))}", file=sys.stderr)
             raise SystemExit(128 + error.signum) from None

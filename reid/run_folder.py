@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from reid import runtime, whole
+from reid import errors, runtime, whole
 
 # What a run leaves beside config.yaml.
 PARTS = ("environment.txt", "log.txt", "*.jsonl", "model_*.pth")
@@ -54,7 +54,9 @@ class RunFolder:
         try:
             self.lock = whole.Lock(self / ".lock")
         except BlockingIOError as error:
-            raise ValueError(f"OUTPUT_DIR {self.path}: {error}; wait for its end, or give another folder") from None
+            raise errors.Occupied(
+                f"OUTPUT_DIR {self.path}: {error}; wait for its end, or give another folder"
+            ) from None
         except OSError as error:
             runtime.log.warning(
                 "%s has no locks (%s): see to it that no other process writes there", self.path, error.strerror
@@ -71,7 +73,7 @@ class RunFolder:
                 if self.lock is None:
                     self._lock()
                     if self.holds_run:
-                        raise ValueError(
+                        raise errors.Occupied(
                             f"OUTPUT_DIR {self.path}: another run has just begun there; give another folder"
                         )
                 for folder in (self.path, self / "embeddings"):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from reid import config, optim, runtime
+from reid import config, errors, optim, runtime
 from reid.builder import plugins, registry
 from reid.builder.registry import find, make
 from reid.data import records
@@ -141,7 +141,7 @@ def check_pairs(cfg: CfgNode, batches: Sampler, train_set: TrainSet) -> None:
         advice = "lower SAMPLER.NUM_INSTANCES, raise DATALOADER.BATCH_SIZE"
     else:
         return
-    raise ValueError(
+    raise errors.OptionsRefused(
         f"losses.{of_pairs[0]}: found no {lacking} in any of the {len(first):,} batches of SAMPLER {cfg.SAMPLER.NAME}; "
         f"expected some: {advice}, or set MEMORY.SIZE"
     )

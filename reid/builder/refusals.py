@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import shutil
@@ -12,11 +13,12 @@ import torch
 from yacs.config import CfgNode
 
 from reid import config, runtime, trainer
-from reid.builder import objects
+from reid.builder import objects, registry
 from reid.data import loader, looks, overlap
 from reid.data.looks import Look
 from reid.data.records import Dataset, Sample
 from reid.evaluation import protocol
+from reid.losses import Term
 from reid.methods import Method
 from reid.models.encoder import Encoder
 from reid.models.norms import hold_statistics
@@ -24,7 +26,7 @@ from reid.models.norms import hold_statistics
 
 def check_lists(cfg: CfgNode) -> None:
     for key in ("SOURCES", "TARGETS"):
-        if not cfg.DATASETS[key]:
+        if not cfg.DATASETS[key] and not (key == "TARGETS" and cfg.TEST.FOLD):
             purpose = "train on" if key == "SOURCES" else "score"
             raise ValueError(f"DATASETS.{key} is empty; name at least one set to {purpose}, such as [market1501]")
     if not cfg.LOSSES and cfg.METHOD.NAME == "baseline":
@@ -35,10 +37,27 @@ def check_lists(cfg: CfgNode) -> None:
             raise ValueError(f"methods.{cfg.METHOD.NAME}: SAMPLER is {stage.SAMPLER.NAME}; expected {wanted}")
     if cfg.TEST.SELECT not in protocol.SELECTIONS:
         raise ValueError(f"TEST.SELECT: no {cfg.TEST.SELECT}; there are {', '.join(protocol.SELECTIONS)}")
+    if cfg.TEST.FOLD and cfg.TEST.SELECT != "source_val":
+        raise ValueError(
+            f"TEST.FOLD is {cfg.TEST.FOLD}, and TEST.SELECT {cfg.TEST.SELECT} holds nobody out; expected source_val"
+        )
     if cfg.TEST.EMA and not cfg.SOLVER.EMA:
         raise ValueError("TEST.EMA is True and SOLVER.EMA 0, which keeps no average; set a decay, such as 0.999")
     if cfg.SOLVER.AMP not in trainer.AMP:
         raise ValueError(f"SOLVER.AMP: no {cfg.SOLVER.AMP}; there are {', '.join(trainer.AMP)}")
+
+
+def check_options(cfg: CfgNode) -> None:
+    """Raises ValueError for an unknown NAME or option, or a value of another kind or outside its range, without a data set."""
+    frame = registry.parameters(Term, without=("name", "loss"))
+    for key in ("METHOD", "SAMPLER", "LOSSES", "INPUT.AUGMENT", "MODEL.NORM"):
+        folder = registry.ENTRIES[key]
+        values = functools.reduce(lambda node, part: node[part], key.split("."), cfg)
+        for value in [values] if isinstance(values, dict) else values:
+            given = registry.entry(value, key)
+            name = given.pop("NAME")
+            known = registry.options(folder, name) | (frame if folder == "losses" else {})
+            registry.arguments(given, known, f"{folder.rpartition('/')[2]}.{name}")
 
 
 def check_pictures(

@@ -19,7 +19,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from reid import config
+from reid import config, errors
 from reid.builder import plugins
 from reid.data import overlap, passed_over
 from reid.data.records import Card, Dataset
@@ -214,7 +214,10 @@ def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:
             return maker(**taken)
         except ValueError as error:
             message = str(error)
-            raise ValueError(message if message.startswith((name, where)) else f"{where}: {message}") from error
+            refused = (
+                ValueError if folder == "data/datasets" else errors.OptionsRefused
+            )  # of a set it may be what is on disk
+            raise refused(message if message.startswith((name, where)) else f"{where}: {message}") from error
 
     return call
 

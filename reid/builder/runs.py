@@ -40,7 +40,7 @@ def train(cfg: CfgNode, *, resume: bool = False, anyway: bool = False) -> Rows:
         earlier = resuming.look(cfg, run, resume=resume, anyway=anyway)
         if earlier.finished:
             runtime.log.info("the run in %s is finished: nothing is left to do", run.path)
-            return list(last_scoring(report.read(run / "results.jsonl")))
+            return _last_rows(cfg, run)
         return _train(cfg, run, earlier)
 
 
@@ -70,14 +70,20 @@ def _train(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> Rows:
 
     scorer.last_step = steps
     trainer.train(resume=earlier.content)
-    if cfg.TEST.SELECT != "last":
+    if cfg.TEST.SELECT != "last" and data.targets:
         path = run / "model_best.pth"
         best = checkpoint.load(path)
         checkpoint.load_state(method, checkpoint.weights(best, path, average=cfg.TEST.EMA), path)
         scorer.score_targets(best["progress"]["step"])
     resuming.finish(run, method)
     _write_page(cfg, run)
-    return scorer.rows or list(last_scoring(report.read(run / "results.jsonl")))
+    return scorer.rows or _last_rows(cfg, run)
+
+
+def _last_rows(cfg: CfgNode, run: RunFolder) -> Rows:
+    """Of the targets, or of what was held out where a run has no targets."""
+    role = "target" if cfg.DATASETS.TARGETS else "source"
+    return list(last_scoring(report.read(run / "results.jsonl"), role))
 
 
 def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Data, Trainer, Scorer]:
@@ -162,7 +168,7 @@ class _Data:
         validation = []
         if cfg.TEST.SELECT == "source_val":
             # Who is held out belongs to the protocol, not to a run's chance: the same people for every SEED.
-            source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, seed=0)
+            source_sets, held_out = sources.hold_out(source_sets, cfg.TEST.HOLD_OUT, seed=0, fold=cfg.TEST.FOLD)
             validation.append(held_out)
         source_sets, targets, found = refusals.check_pictures(source_sets, targets, validation)
         train_set = sources.join(source_sets)
@@ -248,7 +254,7 @@ def _known(targets: Sequence[Dataset], found: dict[str, Look], content: dict[str
 
 
 def _write_page(cfg: CfgNode, run: RunFolder) -> None:
-    if cfg.TEST.REPORT and run.writes:
+    if cfg.TEST.REPORT and cfg.DATASETS.TARGETS and run.writes:
         page.write([run.path], run / page.PAGE)
         runtime.log.info("the results as a page: %s", run / page.PAGE)
 

@@ -2,7 +2,8 @@
 
 Its file is YAML: SEEDS; optionally CONFIG (a recipe's path, from the file's own folder) and SET ({KEY: value}) for every row;
 ROWS, {name: row}. A row may have a CONFIG and a SET of its own, which come after the common one; a row with OF trains
-nothing: it scores the weights of the row it names, with its SET on top.
+nothing: it scores the weights of the row it names, with its SET on top. A value of a SET may be a range (`space`), which
+`search` narrows to one value on SEARCH: {FOLDS: K} parts of the training classes.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
 from tqdm import tqdm
 
-from reid import config, schema
+from reid import config, errors, schema
+from reid.builder import space
+from reid.builder.space import Range
 from reid.data import files
 
-# This package, whatever else is installed or lies in the working folder, where `-m` would look first.
-REID = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); from reid.commands import main; main()"
+# This package, whatever else is installed or lies in the working folder, where `-m` would look first. It ends with its parent.
+REID = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r}); "
+    "from reid import errors; errors.end_with_stdin(); from reid.commands import main; main()"
+)
+POLL = 30  # seconds between two looks at a run that another process has in hand
 
 
 class Row(TypedDict, total=False):
@@ -36,9 +44,14 @@ class Needed(TypedDict):
     ROWS: dict[Any, Any]  # a `Row` each
 
 
+class Search(TypedDict, total=False):
+    FOLDS: int
+
+
 class Study(Needed, total=False):
     CONFIG: str
     SET: dict[str, Any]
+    SEARCH: dict[str, Any]  # a `Search`
 
 
 @dataclass(frozen=True)
@@ -58,12 +71,83 @@ class Job:
         return (self.folder / self.done).exists() and results.exists() and results.stat().st_size > 0
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A run that ended otherwise than finished: the last line of what it said, and its status, see `errors.status`."""
+
+    job: Job
+    said: str
+    status: int
+
+    def __str__(self) -> str:
+        return f"{self.job.row}, seed {self.job.seed}: {self.said}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row as it is to be run: `settings` (KEY VALUE ...) on top of `recipe`, or on the weights of the row `of`."""
+
+    name: str
+    folder: Path
+    recipe: str
+    settings: tuple[str, ...]
+    of: str = ""
+    space: dict[str, Range] = field(default_factory=dict)
+
+    def train(self, folder: Path, seed: int, settings: Sequence[str] = ()) -> Job:
+        """One training in `folder`, with `settings` on top. Raises ValueError for what is no config."""
+        words = [*self.settings, *settings, "SEED", str(seed), "OUTPUT_DIR", str(folder)]
+        config.load(self.recipe, words)
+        words = ["train", "--config", self.recipe, "--resume", *words]
+        return Job(self.name, seed, folder, tuple(words), "model_final.pth", trains=True)
+
+    def score(self, folder: Path, seed: int, weights: Path) -> Job:
+        words = ["test", "--weights", str(weights), "--output", str(folder), *self.settings, "TEST.CACHE", "False"]
+        return Job(self.name, seed, folder, tuple(words), "results.jsonl", trains=False)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A study as read. Run folders are `root`, runs/ + the file's path below configs/, + row (+ what was searched) + seed."""
+
+    path: str
+    root: Path
+    seeds: Sequence[int]
+    folds: int
+    lines: Sequence[Line]
+
+    def jobs(self, found: Mapping[str, tuple[str, Sequence[str]]] | None = None) -> list[Job]:
+        """Every run, in the order of the rows. found: {row: (folder below the row's own, settings)} of what was searched."""
+        found = found or {}
+        folders = {line.name: line.folder / found.get(line.of or line.name, ("", ()))[0] for line in self.lines}
+        jobs = []
+        for line in self.lines:
+            for seed in self.seeds:
+                folder = folders[line.name] / f"seed{seed}"
+                if line.of:
+                    jobs.append(line.score(folder, seed, folders[line.of] / f"seed{seed}" / "model_final.pth"))
+                else:
+                    jobs.append(line.train(folder, seed, found.get(line.name, ("", ()))[1]))
+        return jobs
+
+
 def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
     """Every run of the study in `path`, in the order of its rows; `overrides` (KEY VALUE ...) go to each.
 
-    Run folders are runs/ + the file's path below configs/ + row + seed.
     Raises ValueError or FileNotFoundError for what is no study or no config, before anything runs.
     """
+    table = read(path, overrides)
+    for line in table.lines:
+        if line.space:
+            keys = ", ".join(line.space)
+            raise ValueError(
+                f"{path}: row {line.name} has a range for {keys}; expected --search N, the trials of each row"
+            )
+    return table.jobs()
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Table:
+    """The study in `path`, ranges and all. Raises ValueError or FileNotFoundError."""
     file = config.find(path)
     study = _checked(config.mapping(file, str(path)), Study, str(path))
     for name in study["ROWS"]:
@@ -73,48 +157,63 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> list[Job]:
             )
     listed = study["ROWS"].items()
     rows = {name: _checked({} if row is None else row, Row, f"{path}: row {name}") for name, row in listed}
+    folds = _checked(study.get("SEARCH", {}), Search, f"{path}: SEARCH").get("FOLDS", 4)
+    if folds < 2:
+        raise ValueError(f"{path}: SEARCH: FOLDS is {folds}; expected 2 or more")
     root = Path(config.default_output_dir(path))
-    jobs = []
+    lines = []
     for name, row in rows.items():
-        for seed in study["SEEDS"]:
-            folder = root / name / f"seed{seed}"
-            if "OF" in row:
-                trained = [other for other, content in rows.items() if "OF" not in content]
-                if row["OF"] not in trained:
-                    raise ValueError(
-                        f"{path}: row {name} scores {row['OF']}, which trains nothing; there are {', '.join(trained)}"
-                    )
-                weights = root / row["OF"] / f"seed{seed}" / "model_final.pth"
-                words = ["test", "--weights", str(weights), "--output", str(folder)]
-                words += ["TEST.REPORT", "False", *_words(row.get("SET", {})), *overrides, "TEST.CACHE", "False"]
-            else:
-                recipe = os.path.normpath(config.find(row.get("CONFIG", study.get("CONFIG", "")), file.parent))
-                settings = _words({"TEST.REPORT": False, **study.get("SET", {}), **row.get("SET", {})})
-                settings += overrides
-                settings += ["SEED", str(seed), "OUTPUT_DIR", str(folder)]
-                config.load(recipe, settings)
-                words = ["train", "--config", recipe, "--resume", *settings]
-            done = "results.jsonl" if "OF" in row else "model_final.pth"
-            jobs.append(Job(name, seed, folder, tuple(words), done, trains="OF" not in row))
-    return jobs
+        where = f"{path}: row {name}"
+        if "OF" in row:
+            trained = [other for other, content in rows.items() if "OF" not in content]
+            if row["OF"] not in trained:
+                raise ValueError(f"{where} scores {row['OF']}, which trains nothing; there are {', '.join(trained)}")
+            said = row.get("SET", {})
+            ranged = [key for key, value in said.items() if space.is_range(value)]
+            if ranged:
+                raise ValueError(f"{where} has a range for {', '.join(ranged)} and trains nothing; expected one value")
+            lines.append(
+                Line(name, root / name, "", (*words({"TEST.REPORT": False, **said}), *overrides), of=row["OF"])
+            )
+            continue
+        recipe = os.path.normpath(config.find(row.get("CONFIG", study.get("CONFIG", "")), file.parent))
+        said = {**study.get("SET", {}), **row.get("SET", {})}
+        ranges = {key: space.read(said[key], f"{where}: {key}") for key in said if space.is_range(said[key])}
+        if twice := [key for key in ranges if key in overrides[::2]]:
+            raise ValueError(
+                f"{where} has a range for {twice[0]}, and so an override of it means nothing; leave one out"
+            )
+        fixed = {key: value for key, value in said.items() if key not in ranges}
+        lines.append(
+            Line(name, root / name, recipe, (*words({"TEST.REPORT": False, **fixed}), *overrides), space=ranges)
+        )
+    return Table(str(path), root, study["SEEDS"], folds, lines)
 
 
-def run(jobs: Iterable[Job], *, side_by_side: int = 2) -> list[str]:
+def run(jobs: Iterable[Job], *, side_by_side: int = 2, bar: bool = True) -> list[Failure]:
     """Runs what is not finished, `side_by_side` at a time on an equal share of the cores; trained rows before scored ones.
 
-    Returns the failures, one line each; the others go on. Where this process is told to end, it tells the runs, which save.
+    Returns the failures; the others go on. A run that another process has in hand is left to it, and waited for in the end. Where
+    this process is told to end, it tells the runs, which save.
     """
-    failures: list[str] = []
+    failures: list[Failure] = []
     waiting = [job for job in jobs if not job.finished]
     threads = str(max(1, files.num_cores() // side_by_side))
     running: list[subprocess.Popen] = []
-    with tqdm(total=len(waiting), unit=" runs") as bar, ThreadPoolExecutor(side_by_side) as pool:
+    with tqdm(total=len(waiting), unit=" runs", disable=not bar) as told, ThreadPoolExecutor(side_by_side) as pool:
         try:
             for trains in (True, False):
                 some = [job for job in waiting if job.trains == trains]
-                for failure in pool.map(lambda job: _run(job, threads, running), some):
-                    failures += failure
-                    bar.update()
+                while some:
+                    elsewhere = []
+                    for job, failure in zip(some, pool.map(lambda job: _run(job, threads, running), some), strict=True):
+                        if failure is not None and failure.status == errors.OCCUPIED:
+                            elsewhere.append(job)
+                            continue
+                        failures += [failure] if failure else []
+                        told.update()
+                    some = elsewhere
+                    time.sleep(POLL if some else 0)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in running:
@@ -123,22 +222,23 @@ def run(jobs: Iterable[Job], *, side_by_side: int = 2) -> list[str]:
     return failures
 
 
-def _run(job: Job, threads: str, running: list[subprocess.Popen]) -> list[str]:
+def _run(job: Job, threads: str, running: list[subprocess.Popen]) -> Failure | None:
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [sys.executable, "-c", REID, *job.words]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        assert process.stderr is not None
         running.append(process)
-        told = process.communicate()[1]
+        told = process.stderr.read()
+        process.wait()  # before its standard input is closed, which would end it
         running.remove(process)
     if process.returncode == 0 and job.finished:
-        return []
+        return None
     said = told.strip().splitlines() or [f"ended with {process.returncode}"]
-    return [f"{job.row}, seed {job.seed}: {said[-1]}"]
+    return Failure(job, said[-1], process.returncode)
 
 
-def _words(values: dict[str, Any]) -> list[str]:
+def words(values: Mapping[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in (key, str(value))]
 
 

@@ -20,6 +20,7 @@ KINDS: dict[str, Any] = {
     "MODEL.BACKBONE.STD": list[float],
     "SOLVER.STEPS": list[int],
     "SOLVER.STAGES": list[dict],
+    "TEST.FOLD": list[int],
     "TEST.FROZEN": list[str],
     "TEST.OPEN_SET": list[float],
     "TEST.CACHE": bool | None,
@@ -74,6 +75,7 @@ RANGES = {
     "SOLVER.KEEP": "[0, 1e6]",
     "TEST.EVERY": "[0, 1e6]",
     "TEST.HOLD_OUT": "[0, 1)",
+    "TEST.FOLD": "[0, 1000]",
     "TEST.BATCH_SIZE": "[1, 1e6]",
     "TEST.QUERY_EXPANSION": "[0, 1000]",
     "TEST.OPEN_SET": "[0, 1]",
@@ -177,6 +179,7 @@ def defaults() -> CfgNode:
     c.TEST.EVERY = 0  # score the targets (source_val: what was held out) every so many epochs; 0: at the end only
     c.TEST.SELECT = "last"  # last | source_val (held-out identities of the sources) | oracle (peeks at the targets)
     c.TEST.HOLD_OUT = 0.1  # share of each source's identities kept apart by source_val
+    c.TEST.FOLD = []  # [0, 4]: in its place the first of four equal parts of them; TARGETS may then be empty
     c.TEST.BATCH_SIZE = 128
     c.TEST.CAMERA_RULE = True  # a gallery picture of the query's own camera is junk; False: it counts like any other
     c.TEST.FROZEN = []  # keys that belong to the protocol, such as [MODEL, INPUT]: rows that differ there share no table

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -133,7 +134,9 @@ def describe(sampler: Sampler, train_set: TrainSet) -> list[str]:
 # ---- validation without a target
 
 
-def hold_out(datasets: Sequence[Dataset], fraction: float, seed: int) -> tuple[list[Dataset], Dataset]:
+def hold_out(
+    datasets: Sequence[Dataset], fraction: float, seed: int, fold: Sequence[int] = ()
+) -> tuple[list[Dataset], Dataset]:
     """Keeps whole identities of every source apart: (the sources without them, a validation set of one trial a source).
 
     In the trial of a retrieval set each picture searches the others, as in its test. In others every camera of an identity
@@ -143,10 +146,15 @@ def hold_out(datasets: Sequence[Dataset], fraction: float, seed: int) -> tuple[l
     Args:
         fraction: of each source's identities, above 0 and below 1; at least one is taken.
         seed: which; the same for the same data.
-    Raises ValueError where the fraction is outside, or where no source can give a trial.
+        fold: (k, K): in place of a fraction the k-th of K parts, 0 <= k < K. They are as equal as can be, disjoint, and
+            together all identities that have a match to find.
+    Raises ValueError where the fraction or the fold is outside, or where no source can give a trial.
     """
-    if not 0 < fraction < 1:
+    if not fold and not 0 < fraction < 1:
         raise ValueError(f"hold_out: found the fraction {fraction}; expected one above 0 and below 1")
+    if fold and not (len(fold) == 2 and 0 <= fold[0] < fold[1] >= 2):
+        raise ValueError(f"hold_out: found the fold {list(fold)}; expected [k, K] with 0 <= k < K and K of 2 or more")
+    rule: dict[str, Any] = {"fold": list(fold)} if fold else {"fraction": fraction}
     training, trials, held = [], [], []
     for domain, dataset in enumerate(datasets):
         people: dict[int, list[Sample]] = defaultdict(list)
@@ -154,17 +162,18 @@ def hold_out(datasets: Sequence[Dataset], fraction: float, seed: int) -> tuple[l
             people[sample.pid].append(sample)
         able = [pid for pid in sorted(people) if _can_match(people[pid])]
         number = max(1, round(fraction * len(people)))
-        if number > len(able) or number == len(people):
+        part, least = (slice(fold[0], None, fold[1]), 1) if fold else (slice(number), number)
+        chosen = set(np.random.default_rng((seed, domain)).permutation(able)[part].tolist())
+        if len(chosen) < least or len(chosen) == len(people):
             training.append(dataset)
             continue
-        chosen = set(np.random.default_rng((seed, domain)).permutation(able)[:number].tolist())
         rest = [sample for sample in dataset.train if sample.pid not in chosen]
-        variant = {**dataset.variant, "held_out": {"ids": number, "fraction": fraction, "seed": seed}}
+        variant = {**dataset.variant, "held_out": {"ids": len(chosen), **rule, "seed": seed}}
         training.append(replace(dataset, train=rest, variant=variant))
         own = [people[pid] for pid in sorted(chosen)]
         alike = dataset.metric == "retrieval"
         trials.append(Trial([sample for samples in own for sample in samples]) if alike else _trial(own))
-        held.append(f"{number} ids of {dataset.name}")
+        held.append(f"{len(chosen)} ids of {dataset.name}")
     if not trials:
         raise ValueError(
             "hold_out: found no source with enough identities that have a match to find (two pictures, and two cameras "
@@ -177,7 +186,7 @@ def hold_out(datasets: Sequence[Dataset], fraction: float, seed: int) -> tuple[l
         trials=trials,
         card=Card(f"identities kept apart: {', '.join(held)}", "those of the sources", "docs/design.md"),
         metric="retrieval" if all(dataset.metric == "retrieval" for dataset in datasets) else "reid",
-        variant={"fraction": fraction, "seed": seed, "sources": [dataset.name for dataset in datasets]},
+        variant={**rule, "seed": seed, "sources": [dataset.name for dataset in datasets]},
     )
 
 

@@ -1,6 +1,8 @@
 """A study runs what is missing and nothing twice, and says what is wrong before anything runs."""
 
 import signal
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -8,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from reid import errors
-from reid.builder import recipes, study
+from reid import errors, trainer
+from reid.builder import recipes, registry, study
 from reid.evaluation import tables
+from reid.run_folder import RunFolder
 
 RECIPE = {
     "DATASETS": {
@@ -70,7 +73,6 @@ def test_only_what_is_missing_runs_and_scoring_comes_last(written, monkeypatch):
         for name in (job.done, "results.jsonl"):
             (job.folder / name).write_text("{}\n")
         ran.append((job.row, job.seed))
-        return []
 
     monkeypatch.setattr(study, "_run", fake)
     assert study.run(jobs, side_by_side=1) == []
@@ -80,7 +82,53 @@ def test_only_what_is_missing_runs_and_scoring_comes_last(written, monkeypatch):
 def test_a_failure_is_named_and_the_others_go_on(written, monkeypatch):
     jobs = study.load(written())
     monkeypatch.setattr(study, "REID", "import sys; print('a warning', file=sys.stderr); sys.exit('error: no room')")
-    assert study.run(jobs) == [f"{name}, seed 0: error: no room" for name in ("plain", "with triplet", "mirrored")]
+    failures = study.run(jobs)
+    assert [*map(str, failures)] == [f"{row}, seed 0: error: no room" for row in ("plain", "with triplet", "mirrored")]
+
+
+def test_a_run_that_another_process_has_in_hand_comes_last_and_is_not_run_twice(written, monkeypatch):
+    jobs = study.load(written(ROWS={"a": None, "b": None, "c": None}))
+    ran = []
+
+    def fake(job, *_):
+        ran.append(job.row)
+        if ran == ["a"]:
+            return study.Failure(job, "error: process 1 on x writes there", errors.OCCUPIED)
+        if job.row == "b":
+            return study.Failure(job, "error: no room", 2)
+        return None
+
+    monkeypatch.setattr(study, "_run", fake)
+    monkeypatch.setattr(study, "POLL", 0)
+    assert [*map(str, study.run(jobs, side_by_side=1))] == ["b, seed 0: error: no room"]
+    assert ran == ["a", "b", "c", "a"]
+
+
+def test_a_run_ends_with_the_study_that_began_it_however_that_ended(tmp_path):
+    mark = tmp_path / "mark"
+    code = f"from reid import errors; import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(pathlib.Path({str(mark)!r}).write_text('ended'))); errors.end_with_stdin(); print(flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    assert process.poll() is None
+    process.stdin.close()
+    process.wait(30)
+    process.stdout.close()
+    assert mark.read_text() == "ended"
+
+
+def test_status_says_what_is_at_fault(tmp_path):
+    with pytest.raises(errors.OptionsRefused) as refused:
+        registry.make("losses", {"NAME": "triplet", "MINING": "random"})
+    assert errors.status(refused.value) == errors.status(trainer.NonFiniteLoss("loss is nan")) == errors.OF_OPTIONS
+    with RunFolder(tmp_path) as run:
+        run.open("SEED: 0")
+        with pytest.raises(errors.Occupied) as occupied, RunFolder(tmp_path):
+            pass
+    assert errors.status(occupied.value) == errors.OCCUPIED
+    (tmp_path / "x").mkdir()
+    with pytest.raises(ValueError, match="found no pictures") as empty:
+        registry.make("data/datasets", {"NAME": "folder", "PATH": "x"}, root=str(tmp_path), check_counts=True)
+    assert {errors.status(error) for error in (empty.value, ValueError(), OSError())} == {2}
 
 
 def test_told_to_end_it_tells_its_runs_and_begins_no_more(written, monkeypatch):
@@ -104,7 +152,6 @@ def test_told_to_end_while_runs_are_still_queued_it_begins_none_of_them(written,
         running.append(SimpleNamespace(terminate=told.set))
         begins.set()
         told.wait(30)
-        return []
 
     def interrupted(pool, function, job):
         if job.seed == 1:

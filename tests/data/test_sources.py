@@ -147,6 +147,29 @@ def test_hold_out_leaves_identities_without_a_match_in_training(tmp_path):
     assert [(s.pid, s.camid) for s in trial.gallery] == [(3, 2)]
 
 
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_folds_are_disjoint_and_cover_every_identity_that_can_be_held_out(tmp_path, folds):
+    pids = [*range(1, 11), *range(1, 11), 99]
+    data = dataset(tmp_path, "one", [(pid, None) for pid in pids], metric="retrieval")
+    held = []
+    for fold in range(folds):
+        (training,), validation = sources.hold_out([data], 0.0, seed=0, fold=(fold, folds))
+        (trial,) = validation.trials
+        held.append({sample.pid for sample in trial.query})
+        assert sorted([*training.train, *trial.query]) == sorted(data.train)
+        assert not held[-1] & {sample.pid for sample in training.train}
+        assert training.variant["held_out"] == {"ids": len(held[-1]), "fold": [fold, folds], "seed": 0}
+    assert sorted(pid for part in held for pid in part) == [*range(1, 11)], "each once; 99 has no match to find"
+    assert max(map(len, held)) - min(map(len, held)) <= 1
+
+
+@pytest.mark.parametrize("fold", [[0, 1], [2, 2], [-1, 2], [0], [0, 2, 3]])
+def test_fold_that_is_none_is_refused(tmp_path, fold):
+    data = dataset(tmp_path, "one", [(pid, None) for pid in (1, 1, 2, 2)])
+    with pytest.raises(ValueError, match=r"hold_out: found the fold .*; expected \[k, K\]"):
+        sources.hold_out([data], 0.1, seed=0, fold=fold)
+
+
 def test_hold_out_without_cameras_takes_one_query_an_identity(tmp_path):
     data = dataset(tmp_path, "one", [(pid, None) for pid in (1, 1, 1, 2, 2, 2)])
     _, validation = sources.hold_out([data], 0.5, seed=0)

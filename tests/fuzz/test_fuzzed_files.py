@@ -173,7 +173,12 @@ STUDY = {
     "SEEDS": [0],
     "CONFIG": "tiny.yaml",
     "SET": {"SOLVER.LR": 1e-3},
-    "ROWS": {"a": {"SET": {"SEED": 3}}, "b": {"OF": "a"}},
+    "SEARCH": {"FOLDS": 2},
+    "ROWS": {
+        "a": {"SET": {"SEED": 3}},
+        "b": {"OF": "a"},
+        "c": {"SET": {"SOLVER.EPS": {"low": 1e-9, "high": 1.0, "log": True}}},
+    },
 }
 
 
@@ -189,4 +194,4 @@ def test_studies(tmp_path_factory, data):
     else:
         path.write_bytes(data.draw(changed_bytes(yaml.safe_dump(STUDY).encode())))
     with answered():
-        study.load(path)
+        study.read(path).jobs()
