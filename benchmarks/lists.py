@@ -3,8 +3,8 @@
 `look` reads both ends of every file, as a run has always done; `copies` reads those whole that end alike, here one in a
 hundred, and `again` finds their digests kept; `overlap` compares the lists; `records` is the check of a `Dataset`; `passed over` is
 `listed`, which every reader does, telling what is not read. Two sources and a target, 5 kB a picture, 1,000 a folder.
-Measured with 100,000 pictures on a busy machine, CPU seconds: records 0.06, look 1.46, copies 0.19, again 0.16, overlap 0.22, listed
-0.6 with and without being told.
+Measured with 20,000 pictures on a busy machine, CPU seconds for 100,000: records 0.05, look 1.35, copies 0.1, again 0.1, overlap 0.1; listed 0.7,
+whether told or not.
 """
 
 from __future__ import annotations
