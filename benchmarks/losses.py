@@ -6,7 +6,7 @@ and by the norm of the gradient with respect to the batch. Its CrossBatchMemory 
 the whole memory; ours is MODE joint over as many columns, the batch's and then the older ones. The peer's memory passes no
 gradient to the batch's own rows, so here that of ours is cut as well. Both normalise the batch and push it each step.
 
-Embeddings as of a trained encoder: 4 images a class in the batch and 5 in the memory, of similarity 0.75 within a class,
+Embeddings as of a trained encoder: 4 images per class in the batch and 5 in the memory, of similarity 0.75 within a class,
 0.45 within a group of alike classes (200 groups, 4 for a batch alone), 0 elsewhere. Losses that leave out far negatives
 (contrastive, triplets) gain from that; `triplets-near` is triplets where nothing is far.
 """

@@ -93,7 +93,7 @@ class EmbeddingQueue(nn.Module):
         """How far samples still held have moved, from their embeddings (B, D) as they are now, before these are pushed.
 
         `drift`: mean squared distance, 0..4, of the unit embeddings of (B,) `indices` from every row held of the same
-        sample. `age`: the mean number of steps since those were pushed, B rows a step. Empty where none is held.
+        sample. `age`: the mean number of steps since those were pushed, B rows per step. Empty where none is held.
         """
         now, then = (indices[:, None] == self.labels[2, : self.filled]).nonzero(as_tuple=True)
         if not len(now):

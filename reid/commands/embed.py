@@ -26,8 +26,8 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     parser.add_argument(
         "--first-frame", type=int, default=1, metavar="N", help="of a video: its number (1, as MOT counts)"
     )
-    parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures a batch (%(default)s)")
-    parser.add_argument("--shard", type=int, default=8192, metavar="N", help="pictures a file (%(default)s)")
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="pictures per batch (%(default)s)")
+    parser.add_argument("--shard", type=int, default=8192, metavar="N", help="pictures per file (%(default)s)")
     parser.add_argument(
         "--workers", type=int, default=2, metavar="N", help="threads that read and decode (%(default)s)"
     )

@@ -107,7 +107,7 @@ def defaults() -> CfgNode:
     c.INPUT.TEST_CROP = 1.0  # below 1: scoring resizes to SIZE / TEST_CROP and takes the centre
 
     c.DATALOADER = CfgNode()
-    c.DATALOADER.BATCH_SIZE = 64  # pictures a step, over all processes
+    c.DATALOADER.BATCH_SIZE = 64  # pictures per step, over all processes
     c.DATALOADER.WORKERS = 2  # loading processes; 0: load in the training process
 
     c.SAMPLER = CfgNode({"NAME": "identity"})  # free block: a file of reid/data/samplers and its options

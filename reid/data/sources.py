@@ -127,7 +127,7 @@ def describe(sampler: Sampler, train_set: TrainSet) -> list[str]:
     have = np.bincount(train_set.domains, minlength=train_set.num_domains)
     lines = [f"{len(batches):,} batches of {len(batches[0])} an epoch; each picture is seen, on average:"]
     for name, times, share in zip(train_set.names, seen / have, seen / seen.sum(), strict=True):
-        lines.append(f"  {name} {times:.2f} times an epoch ({100 * share:.1f}% of what is seen)")
+        lines.append(f"  {name} {times:.2f} times per epoch ({100 * share:.1f}% of what is seen)")
     return [*lines, *sampler.notes]
 
 

@@ -6,7 +6,7 @@
 #define WIDTH 128 /* columns taken together: their thresholds and counts stay in the first-level cache */
 #define DEPTH 16  /* thresholds taken together */
 
-/* The scores of a row lie side by side: four thresholds a pass over the row. */
+/* The scores of a row lie side by side: four thresholds per pass over the row. */
 FOR_EACH_CPU static void count_row(const float *restrict scores, Py_ssize_t n, const float *restrict thresholds,
                                    Py_ssize_t num, int32_t *restrict counts)
 {

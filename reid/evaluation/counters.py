@@ -21,12 +21,12 @@ except ImportError:  # nothing was compiled when reid was installed: the results
 
 Counter = Callable[[Tensor, Tensor, Tensor], None]
 
-MANY = 128  # thresholds a row from which sorting the row once is cheaper than the kernel's passes over it
+MANY = 128  # thresholds per row from which sorting the row once is cheaper than the kernel's passes over it
 ROWS_AT_ONCE = 64  # rows sorted at once: 1 MB of a tile stays in the second-level cache
 
 
 def choose(device: torch.device, num_thresholds: int) -> Counter:
-    """The fastest counter for matrices on `device` with so many thresholds a row."""
+    """The fastest counter for matrices on `device` with so many thresholds per row."""
     if device.type != "cpu":
         return comparing
     return sorting if kernel is None or num_thresholds > MANY else compiled

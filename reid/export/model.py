@@ -122,7 +122,7 @@ class Model:
         where it was broken off; see `reid.vectors`. One bad picture costs no other: `refused.csv` lists them.
 
         pictures: what `reid.vectors.sources.find` takes, or what it or `reid.vectors.video.find` gave.
-        side: of a model whose sides differ. workers: threads that read and decode. shard: pictures a file.
+        side: of a model whose sides differ. workers: threads that read and decode. shard: pictures per file.
         Raises FileNotFoundError, ValueError or OSError, before any work but for a disk that is full.
         """
         source = pictures if isinstance(pictures, Source) else sources.find(pictures)

@@ -89,7 +89,7 @@ class PairLoss(Loss):
 
 
 class ClassLoss(Loss):
-    """A loss with weights of its own, one or more rows a class: `forward(embeddings (B, D), classes (B,)) -> scalar`.
+    """A loss with weights of its own, one or more rows per class: `forward(embeddings (B, D), classes (B,)) -> scalar`.
 
     Of no embeddings it is 0 with gradient 0.
     """

@@ -16,7 +16,7 @@ class InfoNCE(PairLoss):
     Averaged over the positive pairs whose anchor has a negative. Other positives are not in the denominator.
 
     Args:    temperature: of the cosine similarity; 0.07 as in pytorch-metric-learning.
-    Source:  van den Oord et al. 2018; Chen et al. 2020 (SimCLR), whose NT-Xent it equals for two images a class.
+    Source:  van den Oord et al. 2018; Chen et al. 2020 (SimCLR), whose NT-Xent it equals for two images per class.
     """
 
     def __init__(self, temperature: float = 0.07):

@@ -1,4 +1,4 @@
-"""Neighbourhood component analysis with one proxy a class."""
+"""Neighbourhood component analysis with one proxy per class."""
 
 from __future__ import annotations
 

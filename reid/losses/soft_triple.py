@@ -1,4 +1,4 @@
-"""Softmax with several centres a class."""
+"""Softmax with several centres per class."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Phase:
 @dataclass(frozen=True)
 class Place:
     """Where in a run a method is: the number of the stage of SOLVER.STAGES, 0 without any; the stage's epochs, of the run's;
-    batches an epoch."""
+    batches per epoch."""
 
     stage: int = 0
     epochs: range = range(0)

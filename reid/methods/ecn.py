@@ -23,7 +23,7 @@ class ECN(Method):
     Args:
         num_neighbours: rows a picture is drawn to, its own among them if it is near. neighbours_from: the epoch, counted
             from 0, that first has `neighbour`. temperature: of the cosines.
-        momentum: weight of a row's old value when it is renewed, a step of this much an epoch: 0 in epoch 0.
+        momentum: weight of a row's old value when it is renewed, a step of this much per epoch: 0 in epoch 0.
     Source: Zhong et al. 2019, Invariance Matters, and the authors' code for what is averaged. Deviations: the paper
         trains on a labelled source besides and on pictures of the target; here the sources' pictures take the target's
         place and nobody's labels are used. Camera invariance, which needs pictures restyled by a GAN, is left out. Rows

@@ -63,7 +63,7 @@ def to_json(answers: Sequence[Answer], header: Header, threshold: float | None) 
 
 
 def to_table(answers: Sequence[Answer], threshold: float | None) -> str:
-    """A block of lines a query; columns that nothing is known of are left out."""
+    """A block of lines per query; columns that nothing is known of are left out."""
     hits = [hit.row for answer in answers for _, hit in answer.found]
     names = [name for name in SHOWN if any(name in known(row) for row in hits)]
     lines = []

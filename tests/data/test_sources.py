@@ -105,9 +105,9 @@ def test_describe_counts_what_the_batches_really_hold(joined):
     sampler = Shuffle(joined.classes, joined.domains, joined.camids, 7, 0)
     assert sources.describe(sampler, joined) == [
         "1 batches of 7 an epoch; each picture is seen, on average:",
-        "  one 1.00 times an epoch (42.9% of what is seen)",
-        "  two 1.00 times an epoch (28.6% of what is seen)",
-        "  three 1.00 times an epoch (28.6% of what is seen)",
+        "  one 1.00 times per epoch (42.9% of what is seen)",
+        "  two 1.00 times per epoch (28.6% of what is seen)",
+        "  three 1.00 times per epoch (28.6% of what is seen)",
     ]
 
 

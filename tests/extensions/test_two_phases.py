@@ -1,4 +1,4 @@
-"""A method of two steps a batch from a file of its own: gradients, half precision, whole runs."""
+"""A method of two steps per batch from a file of its own: gradients, half precision, whole runs."""
 
 import json
 

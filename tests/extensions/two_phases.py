@@ -1,4 +1,4 @@
-"""A method of two steps a batch: the encoder learns; then gates, through a step of their own that is taken back again.
+"""A method of two steps per batch: the encoder learns; then gates, through a step of their own that is taken back again.
 
 The gates scale the embedding's columns. They learn to be such that one gradient step of them on one half of the batch
 helps the other half: the gradient of the second half's loss goes through that step, so it is of second order.

@@ -1,7 +1,7 @@
 """CUHK03: the pictures out of its .mat file, as `reid.data.datasets.cuhk03` reads them.
 
-The release: cuhk-03.mat, which is HDF5. `detected` and `labeled` are 5 cells, one a pair of cameras; each holds a row a
-person of 10 cells, the first five for view 1; each of these is a picture, or empty. h5py shows MATLAB's axes reversed.
+The release: cuhk-03.mat, which is HDF5. `detected` and `labeled` are 5 cells, one per pair of cameras; each holds a row of 10 cells
+per person, the first five for view 1; each of these is a picture, or empty. h5py shows MATLAB's axes reversed.
 Written: images_detected/ and images_labeled/ with 1_001_1_01.png: pair, person, view, picture, all counted from 1. These
 are the names in the published lists of the new protocol.
 """

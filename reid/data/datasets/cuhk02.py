@@ -1,4 +1,4 @@
-"""CUHK02: five pairs of cameras, 1,816 people, each seen by the two cameras of one pair, four pictures a person.
+"""CUHK02: five pairs of cameras, 1,816 people, each seen by the two cameras of one pair, four pictures per person.
 
 Counts: P1 to P5 971, 306, 107, 193 and 239 ids; 1,816 ids 7,264 images in all.
 Quirks: people are numbered anew in each pair, so pid 30_012 is number 12 of P3; cameras are 1 and 2 in P1 to 9 and 10 in P5.

@@ -2,7 +2,7 @@
 
 market   bounding_box_train/, query/, bounding_box_test/ with pictures named <pid>_c<camid>...; or pictures so named
          directly in the folder, which are then all for training.
-classes  a folder of pictures a class, all for training; or the same below train/ and test/, or train/, query/ and
+classes  a folder of pictures per class, all for training; or the same below train/ and test/, or train/, query/ and
          gallery/. There are no cameras.
 csv      a CSV file (or a folder with one) whose first line is `path,pid,camid,split`: path relative to the file, pid any
          text, camid a whole number or empty, split one of train, query, gallery; or test, which searches itself. Other

@@ -1,6 +1,6 @@
 """PKU-Reid: two cameras with a strong shift of colour, every person seen once from eight sides by each.
 
-Counts: 16 pictures a person (2 cameras x 8 orientations); 114 persons, 1,824 pictures when complete. Parts of the set
+Counts: 16 pictures per person (2 cameras x 8 orientations); 114 persons, 1,824 pictures when complete. Parts of the set
 are in use, so the number of persons is no error: it is in the variant, and so in every fingerprint.
 Quirks: two forms on disk, `<person>/<camera 01,02>_<orientation 1-8>.png` and flat `PKUv1a_128x48/<pid>_<cam>_*.png`.
 The set has no query and gallery of its own: here each camera is searched with the other's pictures, and all pictures

@@ -12,7 +12,7 @@ class Tiny(Backbone):
     """Six 3x3 convolutions: a stem, a convolution and two residual blocks, each of the first three at half the size.
 
     forward: (B, 3, H, W) -> (B, 128, H/8, W/8); 64x32 pictures are what it is meant for. 0.54M parameters. On two
-    threads of a server's CPU `benchmarks/train_step.py` trains on 1,450 such pictures a second in steps of 64, with the
+    threads of a server's CPU `benchmarks/train_step.py` trains on 1,450 such pictures per second in steps of 64, with the
     encoder about it, a classifier of 751 identities and other work on the machine.
 
     The stem normalises each picture by itself and the rest the batch: statistics of style (colour, contrast) live in
