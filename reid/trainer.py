@@ -20,14 +20,14 @@ from reid.evaluation.drift import Drift
 from reid.freeze import Freeze
 from reid.methods import Method, Place
 from reid.models.norms import statistics
+from reid.pace import Pace
 from reid.run_folder import RunFolder
 from reid.state import Progress, State, share
 from reid.step import Step, Taken, phases
 
 AMP = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-SKIPPED_IN_A_ROW = (
-    20  # batches that overflow in fp16, before the run ends: the loss scale has by then gone down a million times
-)
+# Batches that overflow in fp16 one after another before the run ends: by then the loss scale has gone down a million times.
+SKIPPED_IN_A_ROW = 20
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -149,8 +149,12 @@ class Trainer:
             self.state.plan = processes.from_first(lambda: given) or self.state.plan
         self.method.train()
         with self.signals.held():
-            self.batches(stage)
-            runtime.log.info("epoch %d/%d, step %d: %s", progress.epoch + 1, self.epochs, progress.step, self.shown)
+            pace = Pace(self.device)
+            self.batches(stage, pace)
+            shown = ", ".join(f"{name} {value}" for name, value in self.shown.items()) or "no step was logged"
+            runtime.log.info(
+                "epoch %d/%d, step %d: %s; %s", progress.epoch + 1, self.epochs, progress.step, shown, pace
+            )
             progress.epoch = self.epochs if progress.step >= self.last_step else progress.epoch + 1
             progress.batch = 0
             self.state.scored = not self.due
@@ -176,7 +180,8 @@ class Trainer:
             self.state.scored = True
             self.save_last()
 
-    def batches(self, stage: Stage) -> None:
+    def batches(self, stage: Stage, pace: Pace) -> None:
+        """The steps of an epoch: set the rates, take the step, remember its rows; log, save and stop where that is due."""
         progress = self.progress
         batches = stage.loader.epoch(progress.epoch, start=progress.batch, step=progress.step, plan=self.state.plan)
         bar = tqdm(
@@ -187,25 +192,28 @@ class Trainer:
             disable=None if self.run.writes else True,  # None: a bar only where somebody watches
             leave=False,
         )
-        waiting_since = time.perf_counter()
-        for batch in bar:
+        for batch in pace.watch(bar):
             if progress.step >= self.last_step:
                 break
+            # The step. Afterwards BatchNorm's statistics are one for all processes, as their weights are.
             started = time.perf_counter()
             own = {name: factor(progress.step) for name, factor in self.schedules.items()}
             rate = optim.set_lr(self.optimizer, stage.schedule(progress.step), own)
             taken = self.take(batch.to(self.device))
-            processes.average(statistics(self.method, moving=True))  # of the same weights all have the same statistics
+            processes.average(statistics(self.method, moving=True))
             if self.average is not None and not taken.skipped:
                 self.average.update(progress.step)
             progress.step += 1
             progress.batch += 1
+            pace.seen(len(batch.paths) * runtime.world())
+            # What the method keeps of the batch: memories, banks, centres; and a row of the log now and then.
             logged = progress.step % self.log_steps == 0 or progress.step == self.last_step
             seen = self.remember(taken, logged)
             if logged:
                 row = self.row(taken, rate) | seen
-                self.note(row, data_s=started - waiting_since, step_s=time.perf_counter() - started)
+                self.note(row, data_s=pace.last_wait, step_s=time.perf_counter() - started)
                 bar.set_postfix(self.shown)
+            # Reasons to end, to measure, to save.
             if progress.in_a_row == SKIPPED_IN_A_ROW or progress.skipped == self.last_step:
                 raise _overflowing(progress, self.step.scale.value, batch, self.run)
             if self.drift is not None and (moved := self.drift.measure(progress.step)):
@@ -213,7 +221,6 @@ class Trainer:
             if self.checkpoint_steps and progress.step % self.checkpoint_steps == 0:
                 self.save_last()
             self.stop_if_asked()
-            waiting_since = time.perf_counter()
 
     def take(self, batch: Batch) -> Taken:
         """A step of the optimiser for each phase of a batch; in `parts` the one step of all of them, by the mean of losses."""

@@ -30,6 +30,7 @@ LAYERS = [
         "reid.clusters",
         "reid.evaluation.metrics",
         "reid.runtime",
+        "reid.pace",
     ],
     ["reid.errors", "reid.whole", "reid.schema", "reid.version1", "reid.digest", "reid"],
     ["reid.escape"],

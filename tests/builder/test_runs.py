@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -110,6 +111,10 @@ def test_a_run_leaves_what_it_promises(cfg, tmp_path):
     log = (run / "log.txt").read_text()
     assert "source_a train 10 ids 80 imgs 2 cams" in log
     assert "protocol" in log
+    assert re.search(
+        r"epoch 2/2, step 20: softmax [\d.]+, triplet [\d.]+, triplet_memory [\d.]+; [\d,]+ pictures/s, \d+% of the time waiting",
+        log,
+    )
     content = checkpoint.load(run / "model_final.pth")
     assert content["label_map"] == {"source_a": list(range(1, 11)), "source_b": list(range(1, 11))}
 
