@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -166,9 +166,13 @@ def figure(recipe: Recipe, dataset: str, metric: str, over: str = "seeds") -> Es
     """One cell: over seeds, each the mean over the set's trials; or over trials, each the mean over the seeds.
 
     Seeds and trials are not pooled: the trials are the same splits for each seed, so S x T values are not independent
-    and an interval over them would be too narrow. The mean of several sets has no trials: it is given over seeds.
+    and an interval over them would be too narrow. The mean of several sets has no trials: it is given over seeds. Figures
+    are shares, so the interval is cut at 0 and 1, which that of two seeds often passes.
     """
-    return estimate(values(recipe, dataset, metric, over) or values(recipe, dataset, metric))
+    e = estimate(values(recipe, dataset, metric, over) or values(recipe, dataset, metric))
+    if e.num == 1:
+        return e
+    return replace(e, low=max(e.low, min(0.0, e.mean)), high=min(e.high, max(1.0, e.mean)))
 
 
 @dataclass(frozen=True)

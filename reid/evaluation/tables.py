@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,8 @@ class Table:
         return file.getvalue().rstrip("\n")
 
     def _latex(self) -> str:
-        rows = [f"{' & '.join(map(escape.latex, line))} \\\\" for line in (self.head, *self.lines)]
+        cells = [list(map(escape.latex, line)) for line in (self.head, *self.lines)]
+        rows = [f"{' & '.join([line[0], *map(_dashes, line[1:])])} \\\\" for line in cells]
         begin = f"\\begin{{tabular}}{{l{'r' * (len(self.head) - 1)}}}"
         comments = [f"% {escape.line(line)}" for line in self.footer]
         lines = [begin, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"]
@@ -59,7 +61,7 @@ def table(recipes: Sequence[Recipe], over: str = "seeds", metrics: Sequence[str]
         "seeds": "seeds, each the mean over a set's trials",
         "trials": "a set's trials, each the mean over the seeds; of the mean over sets, over seeds",
     }[over]
-    said = f"In percent. ± is the standard deviation over {unit}; in brackets the 95% t-interval of the mean."
+    said = f"In percent. ± is the standard deviation over {unit}; in brackets the 95% t-interval, cut at 0 and 100."
     return Table(["Recipe", "Seeds", *map(" ".join, shown)], lines, [said, *_footer(recipes)])
 
 
@@ -103,6 +105,11 @@ def comparison(one: Recipe, other: Recipe, metrics: Sequence[str] = (), *, fract
         f"In percentage points: {names[0]} minus {names[1]}, seed by seed; paired t-test, two-sided, n = {len(seeds)}."
     )
     return Table(head, lines, [said, *_footer([one, other])])
+
+
+def _dashes(cell: str) -> str:
+    """For LaTeX: a minus before a number and a dash between two, where plain text has a hyphen for both."""
+    return re.sub(r"(?<=\d)-(?=\d)", "--", re.sub(r"(?<![\w.])-(?=\d)", "$-$", cell))
 
 
 def _name(recipe: Recipe) -> str:

@@ -187,6 +187,23 @@ def test_latex_escapes_names(run):
     assert all(line[0] in "%\\R5" for line in text.splitlines())
 
 
+def test_interval_of_a_share_is_cut_at_0_and_100(run):
+    folders = [run("a_s0", viper=[0.02]), run("a_s1", seed=1, viper=[0.08])]
+    folders += [run("b_s0", "SOLVER.LR", "0.1", viper=[0.9]), run("b_s1", "SOLVER.LR", "0.1", seed=1, viper=[1.0])]
+    low, high = recipes.read(folders)
+    assert "5.0 ± 4.2 (0.0-43.1)" in tables.table([low], metrics=["R1"]).text("markdown")
+    assert summary.figure(high, "viper", "R1").high == 1
+    assert summary.compare(low, high, "viper", "R1").difference.low < -1  # a difference may be anything
+
+
+def test_latex_has_a_minus_before_numbers_and_a_dash_between_them(run):
+    folders = [run("x-2_s0", viper=[0.50]), run("x-2_s1", seed=1, viper=[0.54])]
+    folders += [run("b_s0", "SOLVER.LR", "0.1", viper=[0.52]), run("b_s1", "SOLVER.LR", "0.1", seed=1, viper=[0.57])]
+    one, other = recipes.read(folders)
+    assert r"x-2 & 2 & 52.0 $\pm$ 2.8 (26.6--77.4) \\" in tables.table([one], metrics=["R1"]).text("latex")
+    assert "viper R1 & 52.0 & 54.5 & $-$2.5 & " in tables.comparison(one, other, ["R1"]).text("latex")
+
+
 def test_markdown_escapes_its_bars(run):
     assert r"| a\|b  " in tables.table(recipes.read([run("a|b", viper=[0.5])])).text("markdown")
 
