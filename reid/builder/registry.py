@@ -19,7 +19,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from reid import config, errors
+from reid import config, errors, escape
 from reid.builder import plugins
 from reid.data import overlap, passed_over
 from reid.data.records import Card, Dataset
@@ -78,7 +78,10 @@ def find(folder: str, name: str) -> Callable[..., Any]:
         return _plugin(folder, name)
     known = names(folder)
     if name not in known:
-        raise ValueError(f"{folder}: no {name}{config.nearest(str(name), known)}; there are {', '.join(known)}")
+        shown = str(name)
+        raise ValueError(
+            f"{folder}: no {escape.line(shown)}{config.nearest(shown, known)}; there are {', '.join(known)}"
+        )
     module = importlib.import_module(f"{_package(folder).__name__}.{name}")
     if not FOLDERS[folder].bases:
         return module.load
@@ -132,7 +135,7 @@ def arguments(given: dict[str, Any], known: dict[str, inspect.Parameter], where:
             raise ValueError(f"{where}: {key} has moved; write {moved}")
         if key not in known:
             raise ValueError(
-                f"{where}: no option {key}{config.nearest(key, list(known))}; it takes {_signature(known)}"
+                f"{where}: no option {escape.line(key)}{config.nearest(key, list(known))}; it takes {_signature(known)}"
             )
         p = known[key]
         default = None if p.default is inspect.Parameter.empty else p.default

@@ -94,6 +94,8 @@ def test_options_are_made_of_the_kind_of_their_default():
             {"NAME": "circle", "GAMA": 1},
             r"losses\.circle: no option GAMA; did you mean GAMMA\?; it takes MARGIN \(0\.25\), GAMMA",
         ),
+        ({"NAME": "circle", "a\nb": 1}, r"^losses\.circle: no option a\\nb; it takes"),
+        ({"NAME": "a\nb\x1b[31m"}, r"^losses: no a\\nb\\x1b\[31m; there are a_softmax, "),
         ({"NAME": "circel"}, r"losses: no circel; did you mean circle\?; there are a_softmax, "),
         ({"NAME": "circle", "MARGIN": "wide"}, r"losses\.circle\.MARGIN is 'wide'"),
         ({"NAME": "triplet", "DISTANCE": "manhattan"}, r"losses\.triplet: DISTANCE: no manhattan"),
