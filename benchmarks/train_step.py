@@ -54,7 +54,7 @@ def prepare(
     backbone: str, size: tuple[int, int], num_images: int, **options: object
 ) -> tuple[Callable[[], float], Callable[[], float]]:
     torch.manual_seed(0)
-    ours = Encoder(backbone, **options).train()
+    ours = Encoder(backbone, size=size, **options).train()
     head = nn.Linear(ours.dim, NUM_CLASSES)
     peer, peer_head = copy.deepcopy(ours), copy.deepcopy(head)
     for module in peer.modules():
@@ -86,6 +86,14 @@ CASES = [
         "mobilenetv2_140", "eager NCHW", partial(prepare, "mobilenetv2_140", (256, 128), 16), same=same, repeats=9
     ),
     _bench.Case("resnet50", "eager NCHW", partial(prepare, "resnet50", (256, 128), 16), same=same, repeats=3),
+    _bench.Case(
+        "vit_small_patch16_224",
+        "timm's own, NCHW",
+        partial(prepare, "vit_small_patch16_224", (256, 128), 16, pooling="cls"),
+        same=same,
+        repeats=3,
+        share=1.05,
+    ),
     _bench.Case(
         "tiny",
         "eager NCHW",

@@ -395,6 +395,10 @@ def test_a_layer_that_goes_by_domains_says_so_where_it_is_given_none():
         ({"norms": [Stages(), Stages()]}, "norms.stages: found IN there already"),
         ({"norms": [IbnA()], "freeze_bn": True}, "norms.ibn_a replaces BatchNorms, which freeze_bn keeps"),
         ({"backbone": "convnext_atto", "norms": [Bin()]}, "norms.bin: found no BatchNorm; there are .*LayerNorm2d"),
+        (
+            {"backbone": "convnext_atto", "norms": [IbnA()]},
+            "norms.ibn_a: found too few stages to choose from in the backbone; its stages are stages, and any module",
+        ),
     ],
 )
 def test_what_cannot_be_converted_is_refused(options, message):

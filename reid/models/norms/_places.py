@@ -66,9 +66,10 @@ def named(network: nn.Module, names: Sequence[str], default: Callable[[list[str]
     modules = dict(network.named_modules())
     absent = [name for name in wanted if not name or name not in modules]
     if absent or not wanted:
+        lacking = f"no place {', '.join(absent)}" if absent else "too few stages to choose from"
         raise ValueError(
-            f"found no place {', '.join(absent) or 'to begin with'} in the backbone; its stages are "
-            f"{', '.join(known) or 'not to be seen'}, and any module of it may be named"
+            f"found {lacking} in the backbone; its stages are {', '.join(known) or 'not to be seen'}, and any module of it may "
+            "be named"
         )
     return {name: modules[name] for name in wanted}
 
