@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from reid.average import Average
 from reid.data.loader import Batch, Loader
 from reid.evaluation.drift import Drift
 from reid.freeze import Freeze
+from reid.loggers import Logger
 from reid.methods import Method, Place
 from reid.models.norms import statistics
 from reid.pace import Pace
@@ -61,6 +62,7 @@ class Trainer:
     freeze: the parameters that are held for some steps.
     parts: that each batch is taken in, one after another; see `take`.
     keep_older: checkpoints that stay, each as `model_step<step>.pth`.
+    loggers: makers of what else is told of logged steps, called when the training begins.
     """
 
     method: Method
@@ -83,6 +85,7 @@ class Trainer:
     checkpoint_steps: int = 0
     keep_older: int = 0
     test_every: int = 0
+    loggers: Sequence[Callable[[], Logger]] = ()
 
     def train(self, resume: dict[str, Any] | None = None) -> None:
         """Takes every step that is left, and scores where it is due.
@@ -114,7 +117,7 @@ class Trainer:
         planned = sum(len(stage.epochs) * len(stage.loader) for stage in self.stages)
         self.last_step = min(planned, self.max_steps or planned)
         self.shown: dict[str, str] = {}
-        with _board(self.run, self.progress.step) as self.board, errors.signals as self.signals:
+        with _opened(self.loggers) as self.opened, errors.signals as self.signals:
             self.signals.told = f"at step {self.progress.step}: go on with --resume"
             if self.drift is not None and self.progress.step == 0:
                 self.drift.measure(0)
@@ -292,8 +295,10 @@ class Trainer:
 
     def note(self, row: dict[str, float], **seconds: float) -> None:
         row = {name: value for name, value in row.items() if math.isfinite(value)}  # of a skipped step some are not
-        self.run.append("metrics.jsonl", [{"step": self.progress.step, "epoch": self.progress.epoch, **row}])
-        self.board.add({**row, **seconds}, self.progress.step)
+        line = {"step": self.progress.step, "epoch": self.progress.epoch, **row}
+        self.run.append("metrics.jsonl", [line])
+        for logger in self.opened:
+            logger.note({**line, **seconds})
         processes.agree()
 
     def save_last(self) -> None:
@@ -329,22 +334,13 @@ def _kept(run: RunFolder) -> str:
     return f"{path} is kept" if path.exists() else "no checkpoint was written yet"
 
 
-class _board:
-    """TensorBoard's event file in the run's folder; steps after `step` are dropped from an earlier one."""
-
-    def __init__(self, run: RunFolder, step: int):
-        from torch.utils.tensorboard import SummaryWriter  # half a second that scoring and tests need not pay
-
-        self.writer = SummaryWriter(str(run.path), purge_step=step or None) if run.writes else None
-
-    def add(self, values: dict[str, float], step: int) -> None:
-        if self.writer:
-            for name, value in values.items():
-                self.writer.add_scalar(f"train/{name}", value, step)
-
-    def __enter__(self) -> _board:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.writer:
-            self.writer.close()
+@contextlib.contextmanager
+def _opened(makers: Sequence[Callable[[], Logger]]) -> Iterator[list[Logger]]:
+    opened: list[Logger] = []
+    try:
+        for make in makers:
+            opened.append(make())
+        yield opened
+    finally:
+        for logger in opened:
+            logger.finish()

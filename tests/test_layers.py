@@ -27,6 +27,7 @@ LAYERS = [
         "reid.similarity",
         "reid.plan",
         "reid.pages",
+        "reid.loggers",
         "reid.clusters",
         "reid.evaluation.metrics",
         "reid.runtime",

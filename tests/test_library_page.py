@@ -36,7 +36,7 @@ def run(block: str, folder: Path) -> str:
 
 
 def test_page_has_its_blocks():
-    assert (len(QUICK), len(LONG)) == (3, 3)
+    assert (len(QUICK), len(LONG)) == (3, 4)
 
 
 @pytest.mark.parametrize("number", range(len(QUICK)))
@@ -47,7 +47,7 @@ def test_block_runs(number, tmp_path):
 
 @pytest.mark.slow
 def test_training_from_python_and_with_a_method_of_another_package(tmp_path):
-    training, method, use = LONG
+    training, method, use, _ = LONG
     assert "bridge" in run(training, tmp_path)
     assert (tmp_path / "runs" / "short" / "model_final.pth").exists()
     run(method, tmp_path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 from tqdm import tqdm
@@ -19,6 +21,7 @@ from reid.data import files, looks, overlap, pictures, records
 from reid.data.records import Card, Dataset
 
 WHOLE, BROKEN, ABSENT = "whole", "not whole", "absent"
+FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12")  # builds that unpack into the folder `faiss`
 CHUNK = 64  # pictures handed to a process at a time
 
 
@@ -144,3 +147,18 @@ def _damage(path: str) -> str:
     if image is None:
         return f"cannot be decoded{f' ({said})' if said else ''}"
     return f"decodes with damage ({said})" if said else ""
+
+
+def builds_of_faiss() -> str:
+    """Names the builds of faiss that are installed where there are several; else empty."""
+    found = []
+    for name in FAISS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    if len(found) < 2:
+        return ""
+    names = " ".join(build.partition(" ")[0] for build in found)
+    return (
+        f"found {' and '.join(found)}, which lie in one folder, so that the files of one are the other's; expected one: "
+        f"pip uninstall {names}, then install the one you want"
+    )

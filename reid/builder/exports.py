@@ -122,7 +122,7 @@ def _restore(path: str | Path, overrides: config.Overrides = ()) -> tuple[CfgNod
         method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
     folder.check_method(method)
     checkpoint.load_state(method, checkpoint.weights(content, path, average=cfg.TEST.EMA), path)
-    plugins.say(registry.origins(cfg, without=("DATASETS.SOURCES", "DATASETS.TARGETS")), content)
+    plugins.say(registry.origins(cfg, without=("DATASETS.SOURCES", "DATASETS.TARGETS", "LOGGERS")), content)
     return cfg, method, content
 
 

@@ -23,12 +23,14 @@ from reid.data.samplers import Sampler
 from reid.data.sources import TrainSet
 from reid.data.transforms import Test, Train
 from reid.evaluation.drift import Drift
+from reid.loggers import Logger
 from reid.losses import PairLoss, Term
 from reid.memory import CrossBatch
 from reid.methods import Method
 from reid.models import depth
 from reid.models.encoder import Encoder
 from reid.models.pixels import Pixels
+from reid.run_folder import RunFolder
 
 LOG_WORDS = ("step", "epoch", "loss", "lr", "grad_norm")  # columns of metrics.jsonl beside the losses
 
@@ -323,6 +325,13 @@ def drift(cfg: CfgNode, samples: Sequence[Sample], look: Callable[..., Any]) -> 
     probe = np.sort(np.random.default_rng(0).permutation(len(samples))[: cfg.DRIFT.SAMPLES])
     # Before the neck, as memories keep it unless told otherwise.
     return Drift(partial(look, [samples[i] for i in probe], feature="before"), cfg.DRIFT.EVERY)
+
+
+def loggers(cfg: CfgNode, run: RunFolder, earlier: dict[str, Any] | None) -> list[Callable[[], Logger]]:
+    """Makers of LOGGERS, of the process that writes; earlier: the checkpoint that the run goes on from."""
+    about = {"folder": run.path, "config": config.dump(cfg), "step": earlier["progress"]["step"] if earlier else 0}
+    makers = [registry.prepare("loggers", registry.entry(value, "LOGGERS"), **about) for value in cfg.LOGGERS]
+    return makers if run.writes else []
 
 
 def optimizer(cfg: CfgNode, built: Method) -> Any:

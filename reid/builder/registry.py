@@ -50,6 +50,7 @@ FOLDERS = {
     "models/backbones": Folder(("Backbone",), frozenset()),
     "models/norms": Folder(("Conversion",), frozenset({"num_domains"})),
     "data/datasets": Folder((), frozenset({"root", "check_counts"})),
+    "loggers": Folder(("Logger",), frozenset({"folder", "config", "step"})),
 }
 # Where a config has entries of them: one, or a list.
 ENTRIES = {
@@ -61,6 +62,7 @@ ENTRIES = {
     "MODEL.NORM": "models/norms",
     "DATASETS.SOURCES": "data/datasets",
     "DATASETS.TARGETS": "data/datasets",
+    "LOGGERS": "loggers",
 }
 
 
@@ -146,7 +148,7 @@ def arguments(given: dict[str, Any], known: dict[str, inspect.Parameter], where:
     return found
 
 
-def make(folder: str, block: Any, **injected: Any) -> Any:
+def make(folder: str, block: Any, /, **injected: Any) -> Any:
     """What `block` (see `entry`) names in `folder`, made with its options and what it asks for of `injected`.
 
     Raises ValueError for an unknown NAME or option, or a value the constructor refuses.
@@ -198,7 +200,7 @@ def origins(cfg: CfgNode, *, without: Sequence[str] = ()) -> list[dict[str, str]
     return list(found.values())
 
 
-def prepare(folder: str, block: Any, **injected: Any) -> Callable[[], Any]:
+def prepare(folder: str, block: Any, /, **injected: Any) -> Callable[[], Any]:
     """`make` in two steps: what is wrong with the block is raised now, what the constructor refuses when it is called."""
     given = entry(block, folder)
     name = given.pop("NAME")

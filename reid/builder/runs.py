@@ -133,6 +133,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
         score_average=cfg.TEST.EMA,
         freeze=stages.freeze(cfg, method, parts),
         parts=cfg.SOLVER.ACCUMULATE,
+        loggers=objects.loggers(cfg, run, earlier.content),
         about={
             "config": config.dump(cfg),
             "protocol": rules,
@@ -197,7 +198,7 @@ def score(
         cfg = config.parse(content["config"], overrides)
     if not cfg.DATASETS.TARGETS:
         raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
-    origins = registry.origins(cfg, without=() if content is None else ("DATASETS.SOURCES",))
+    origins = registry.origins(cfg, without=("LOGGERS", *([] if content is None else ["DATASETS.SOURCES"])))
     _, targets, found = refusals.check_pictures([], objects.targets(cfg))
     rules = rules_of(cfg, [], targets)
     runtime.seed(cfg.SEED)

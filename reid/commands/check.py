@@ -24,6 +24,8 @@ def run(args: argparse.Namespace) -> None:
         overrides += ["DATASETS.TARGETS", f"[{', '.join(args.names)}]", "DATASETS.SOURCES", "[]"]
     cfg = config.load(args.config, overrides)
     named = [*cfg.DATASETS.SOURCES, *cfg.DATASETS.TARGETS]
+    if builds := check.builds_of_faiss():
+        print(builds)
     counts = dict.fromkeys((check.WHOLE, check.BROKEN, check.ABSENT), 0)
     for report in check.check(cfg, named or check.known(), decode=not args.quick):
         counts[report.state] += 1

@@ -28,7 +28,7 @@ KINDS: dict[str, Any] = {
 # What may differ between a run and its resumption, or between two runs of one recipe: none of it decides a number.
 MOVABLE = frozenset(
     [
-        *("OUTPUT_DIR", "DEVICE", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
+        *("OUTPUT_DIR", "DEVICE", "LOGGERS", "DATASETS.ROOT", "DATASETS.WALKERS_ROOT", "DATALOADER.WORKERS"),
         *("SOLVER.LOG_STEPS", "SOLVER.CHECKPOINT_STEPS", "SOLVER.KEEP", "TEST.BATCH_SIZE", "TEST.BOOTSTRAP"),
         *("TEST.RERANK", "TEST.QUERY_EXPANSION", "TEST.CLUSTERING", "TEST.OPEN_SET", "TEST.CACHE"),
         *("TEST.CLUSTERING_STARTS", "TEST.REPORT"),
@@ -89,6 +89,7 @@ def defaults() -> CfgNode:
     c = CfgNode()
     c.OUTPUT_DIR = ""  # the run's folder; empty: runs/ + the config's path below configs/
     c.SEED = 0  # of everything random: weights, batches, augmentation
+    c.LOGGERS = ["tensorboard"]  # besides metrics.jsonl: files of reid/loggers, or package.module:Class
     c.DEVICE = "auto"  # auto | cpu | cuda | cuda:N; auto takes a GPU where there is one
 
     c.DATASETS = CfgNode()

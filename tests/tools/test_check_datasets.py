@@ -195,3 +195,14 @@ def test_real_set_with_one_file_deleted_and_one_cut_names_both(real_data, tmp_pa
     assert f"{one}: missing" in done.stdout
     assert f"{other}: a JPEG cut short" in done.stdout
     assert len([line for line in done.stdout.splitlines() if ".jpg: " in line]) == 2
+
+
+def test_two_builds_of_faiss_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for name in ("faiss_cpu-1.9.0", "other-1.0"):
+        (tmp_path / f"{name}.dist-info").mkdir()
+        (tmp_path / f"{name}.dist-info" / "METADATA").write_text(f"Name: {name[:-6]}\nVersion: {name[-5:]}\n")
+    assert check.builds_of_faiss() == ""
+    (tmp_path / "faiss_gpu-1.9.1.dist-info").mkdir()
+    (tmp_path / "faiss_gpu-1.9.1.dist-info" / "METADATA").write_text("Name: faiss-gpu\nVersion: 1.9.1\n")
+    assert check.builds_of_faiss().startswith("found faiss-cpu 1.9.0 and faiss-gpu 1.9.1, which lie in one folder")

@@ -78,7 +78,7 @@ def _list(ranked: Ranked, kept: Kept, cfg: CfgNode, album: Album) -> dict[str, A
             _lit(ranked["query"], ranked["activation"]["query"], "query, through the score", cfg, album),
             _lit(match, ranked["activation"]["match"], f"its match at {match['rank']}, through the score", cfg, album),
         ]
-    told = f"AP {100 * ranked['ap']:.1f}, first match at {ranked['first']:,} of {ranked['num_matches']:,}"
+    told = f"AP {100 * ranked['ap']:.1f}, first match at rank {ranked['first']:,}, {ranked['num_matches']:,} in all"
     return {"cells": cells, "lit": lit, "told": told, "query": _named(ranked["query"])}
 
 
