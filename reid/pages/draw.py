@@ -128,4 +128,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
 
 
 def _text(value: float) -> str:
+    """As short as it can be: labels stand in a margin."""
+    if 0 < abs(value) < 1e-2:
+        return f"{value:.3g}" if len(f"{value:.3g}") < 7 else f"{value:.1e}"
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
