@@ -60,7 +60,11 @@ def targets(cfg: CfgNode) -> list[Dataset]:
         dataclasses.replace(
             dataset,
             trials=[
-                Trial(_no_cameras(trial.query), None if trial.gallery is None else _no_cameras(trial.gallery))
+                Trial(
+                    _no_cameras(trial.query),
+                    None if trial.gallery is None else _no_cameras(trial.gallery),
+                    [_no_cameras(group) for group in trial.together],
+                )
                 for trial in dataset.trials
             ],
             variant={**dataset.variant, "camera_rule": False},

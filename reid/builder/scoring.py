@@ -48,7 +48,7 @@ class Scorer:
             "clustering": cfg.TEST.CLUSTERING,
             "open_set": cfg.TEST.OPEN_SET,
         }
-        check_method(method, **extras)
+        check_method(method, [*targets, *validation], **extras)
         check_targets([*targets, *validation], {}, open_set=bool(cfg.TEST.OPEN_SET))
         self.evaluate: Callable[..., Rows] = partial(
             evaluate,

@@ -24,8 +24,8 @@ def paths(datasets: Iterable[Dataset]) -> set[str]:
 
 
 def lists(dataset: Dataset) -> list[Sequence[Sample]]:
-    """The training list, and both sides of every search."""
-    return [dataset.train, *(side for trial in dataset.searches for side in (trial.query, trial.gallery or ()))]
+    """The training list, and those of every search."""
+    return [dataset.train, *(side for trial in dataset.searches for side in trial.sides)]
 
 
 def noted(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 import os
 import stat
 import zipfile
@@ -61,10 +62,20 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """One search to be scored. Without a gallery each query searches the other queries, itself excluded by index."""
+    """One search to be scored. Without a gallery each query searches the other queries, itself excluded by index.
+
+    together: of each query the pictures, itself among them, whose mean row searches in its stead for rows of results of their
+        own: those of its track, or all of its person by its camera. Empty: none.
+    """
 
     query: Sequence[Sample]
     gallery: Sequence[Sample] | None = None
+    together: Sequence[Sequence[Sample]] = ()
+
+    @property
+    def sides(self) -> list[Sequence[Sample]]:
+        """The lists of the search: queries, gallery, and what each query is together with."""
+        return [self.query, self.gallery or (), *self.together]
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,14 @@ class Dataset:
     def _check(self) -> None:
         """Raises ValueError for a number that none can be, and for a picture that is of two people or twice in one list."""
         of: dict[str, int] = {}
-        for samples in (self.train, *(side for trial in self.searches for side in (trial.query, trial.gallery or ()))):
+        for trial in self.searches:
+            alike = len(trial.together) == len(trial.query)
+            if trial.together and not (alike and all(map(operator.contains, trial.together, trial.query))):
+                raise ValueError(
+                    f"{self.name}: found {len(trial.together)} groups of {len(trial.query)} queries; expected one for each, "
+                    "with the query in it"
+                )
+        for samples in (self.train, *(side for trial in self.searches for side in trial.sides)):
             if len({sample.path for sample in samples}) < len(samples):
                 path, number = Counter(sample.path for sample in samples).most_common(1)[0]
                 raise ValueError(f"{path}: found {number} times in one list of {self.name}; expected each picture once")

@@ -20,7 +20,7 @@ from reid.evaluation.protocol import fingerprint
 from reid.evaluation.rank import Ids, Searches
 from reid.evaluation.relevance import Relevance
 from reid.evaluation.sides import Sides, gallery_of
-from reid.evaluation.ways import Expansion, Reranking, Unmapped, Way
+from reid.evaluation.ways import Expansion, Reranking, Together, Unmapped, Way
 from reid.methods import Method
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def evaluate(
     Returns:
         Rows of `results.jsonl`: for each data set a `trial` row per trial and one `dataset` row, the mean over trials,
         with `R1_std` and so on where there are several; then, for each metric, one `mean` row over its targets. Rows of
-        re-ranking, query expansion and shortlists say so in `rescoring`, which other rows do not have. Rows of a method that
+        several pictures a query, re-ranking, query expansion and shortlists say so in `rescoring`, which other rows do not have. Rows of a method that
         maps the gallery's vectors have `changed`: the share of queries whose first match would stand at another rank
         without that.
     Raises:
@@ -76,7 +76,9 @@ def evaluate(
     """
     role = role or {}
     check_targets(targets, role, open_set=bool(open_set))
-    check_method(method, rerank=rerank, query_expansion=query_expansion, clustering=clustering, open_set=open_set)
+    check_method(
+        method, targets, rerank=rerank, query_expansion=query_expansion, clustering=clustering, open_set=open_set
+    )
     common = {"fingerprint": fingerprint(protocol), "selection": selection, "step": step, "seed": seed}
     ways: list[Way] = [
         Way(),
@@ -89,17 +91,23 @@ def evaluate(
     try:
         for dataset in targets:
             about = {"dataset": dataset.name, "role": role.get(dataset.name, "target"), "metric": dataset.metric}
+            own = [*ways[:1], *([Together()] if _together(dataset) else []), *ways[1:]]
             both = len(ways) > 1 or method.maps_gallery
             sides = Sides(method, dataset, embedding, both=both, folder=cache)
             extras = bootstrap, starts if clustering else 0, open_set
-            rows += [{**row, **about, **common} for row in _score_dataset(sides, dataset, ways, *extras, seed, observe)]
+            rows += [{**row, **about, **common} for row in _score_dataset(sides, dataset, own, *extras, seed, observe)]
     finally:
         method.train(training)
     return rows + [{**row, **common} for row in _means_over_targets(rows)]
 
 
+def _together(dataset: Dataset) -> bool:
+    return all(trial.together for trial in dataset.trials)
+
+
 def check_method(
     method: Method,
+    targets: Sequence[Dataset] = (),
     *,
     rerank: bool = False,
     query_expansion: int = 0,
@@ -113,6 +121,12 @@ def check_method(
             raise ValueError(
                 f"TEST.{key} is {wanted}: it averages vectors, and a score of {name} is no inner product of two; "
                 f"expected {off}"
+            )
+    for dataset in targets:
+        if _together(dataset) and not method.inner_product:
+            raise ValueError(
+                f"{dataset.name} has several pictures a query: their vectors are averaged, and a score of {name} is no inner "
+                "product of two; expected a set without MULTI_QUERY"
             )
     if open_set and method.rescoring:
         raise ValueError(

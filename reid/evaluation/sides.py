@@ -41,7 +41,7 @@ class Sides:
         folder: Path | None = None,
     ) -> None:
         self.method, self.dataset, self.options, self.folder = method, dataset, options, folder
-        queries = [sample for trial in dataset.searches for sample in trial.query]
+        queries = [sample for trial in dataset.searches for side in (trial.query, *trial.together) for sample in side]
         galleries = [sample for trial in dataset.searches for sample in gallery_of(trial)]
         everything = queries + galleries
         self.symmetric = not method.asymmetric

@@ -1,4 +1,4 @@
-"""The ways to score a trial: as it is, with query expansion, re-ranked."""
+"""The ways to score a trial: as it is, several pictures a query, with query expansion, re-ranked."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ class Unmapped(Way):
 
     def apply(self, sides: Sides, trial: Trial) -> Similarity:
         return sides.similarity(sides.query(trial.query), sides.query(gallery_of(trial)))
+
+
+@dataclass(frozen=True)
+class Together(Way):
+    """Each query as the mean row of the pictures it is together with: Market-1501's multi-query, or a track.
+
+    Source: Zheng et al. 2015 (Market-1501), as recalled: the average of all pictures of the query's person by its camera.
+    """
+
+    name: str = "multi-query"
+
+    def apply(self, sides: Sides, trial: Trial) -> Similarity:
+        query = torch.stack([sides.query(group).mean(dim=0) for group in trial.together])
+        return sides.similarity(query, sides.gallery(gallery_of(trial)))
 
 
 @dataclass(frozen=True)

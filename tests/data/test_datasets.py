@@ -71,6 +71,26 @@ def test_market1501_with_all_trains_on_every_person_and_scores_nobody(full_marke
     assert loaded.variant == {"all": True}
 
 
+def test_market1501_multi_query_is_all_of_gt_bbox_of_the_person_by_the_camera(tmp_path):
+    root = grow(
+        tmp_path / "market1501",
+        *("bounding_box_train/0001_c1s1_000001_01.jpg", "bounding_box_test/0002_c3s1_000001_01.jpg"),
+        *("query/0002_c1s1_000001_00.jpg", "query/0002_c2s1_000001_00.jpg"),
+        *("gt_bbox/0002_c1s1_000001_00.jpg", "gt_bbox/0002_c1s1_000076_00.jpg", "gt_bbox/0002_c3s1_000001_00.jpg"),
+        "gt_bbox/0003_c2s1_000001_00.jpg",
+    )
+    loaded = market1501.load(root.parent, check_counts=False, multi_query=True)
+    (trial,) = loaded.trials
+    assert [[Path(sample.path).relative_to(root).as_posix() for sample in group] for group in trial.together] == [
+        ["query/0002_c1s1_000001_00.jpg", "gt_bbox/0002_c1s1_000076_00.jpg"],
+        ["query/0002_c2s1_000001_00.jpg"],
+    ]
+    assert loaded.variant["multi_query"] is True
+    plain = market1501.load(root.parent, check_counts=False)
+    assert plain.trials[0].together == ()
+    assert plain.variant == {"all": False, "distractors": "published"}
+
+
 def test_market1501_with_one_picture_missing_says_so(tmp_path):
     root = market(tmp_path / "Market-1501-v15.09.15")
     records.images(root / "bounding_box_train")[5].unlink()

@@ -283,3 +283,32 @@ def test_a_method_that_says_something_else_of_its_scores_is_refused(inner, resco
     method.inner_product, method.rescoring = inner, rescoring
     with pytest.raises(ValueError, match=r"Maps: found a similarity Matched .*; make them agree"):
         evaluate(method, [ONE], protocol=PROTOCOL)
+
+
+GROUPS = [[SAMPLES[i], SAMPLES[i + 10]] for i in range(9)] + [[SAMPLES[9]]]
+SEVERAL = Dataset("several", "/data", (), [Trial(SAMPLES[:10], SAMPLES[20:], GROUPS)], CARD)
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_several_pictures_a_query_search_as_their_mean_in_rows_of_their_own(embedded, asymmetric):
+    rows = evaluate(Lookup(asymmetric), [SEVERAL], protocol=PROTOCOL)
+    plain, several = (row for row in rows if row["kind"] == "trial")
+    assert ("rescoring" in plain, several["rescoring"]) == (False, "multi-query")
+    assert [row.get("rescoring") for row in rows if row["kind"] == "mean"] == [None, "multi-query"]
+    means = np.stack([np.mean([VECTORS[SAMPLES.index(s)] for s in group], axis=0) for group in GROUPS])
+    gallery = np.ascontiguousarray(VECTORS[20:, ::-1]) if asymmetric else VECTORS[20:]
+    for row, query in ((plain, VECTORS[:10]), (several, means)):
+        expected = score(query, gallery, Ids.of(SAMPLES[:10]), Ids.of(SAMPLES[20:]))
+        assert row["mAP"] == pytest.approx(expected.mAP, abs=1e-12)
+    assert several["mAP"] != plain["mAP"]
+    assert [len(paths) for paths in embedded] == ([19, 20] if asymmetric else [39])
+
+
+def test_several_pictures_a_query_need_vectors_and_a_group_for_each():
+    with pytest.raises(
+        ValueError, match="several has several pictures a query: their vectors are averaged, and a score of Maps"
+    ):
+        evaluate(Maps(), [SEVERAL], protocol=PROTOCOL)
+    for groups in (GROUPS[:9], [*GROUPS[:9], [SAMPLES[8]]]):
+        with pytest.raises(ValueError, match=f"found {len(groups)} groups of 10 queries; expected one for each"):
+            Dataset("several", "/data", (), [Trial(SAMPLES[:10], SAMPLES[20:], groups)], CARD)

@@ -3,7 +3,7 @@
 Counts: train 751 ids 12,936 images; query 750 ids 3,368 images; gallery 19,732 files, of which 15,913 are loaded.
 Quirks: 3,819 gallery files have pid -1 (junk, never loaded); 2,798 have pid 0 (distractors: searched, never a match,
 never trained on). Some leave the 2,798 out of the gallery, some add 500,000 more; some train on them as one person, which
-nobody here does. DISTRACTORS says which.
+nobody here does. DISTRACTORS says which. MULTI_QUERY: gt_bbox/ holds further pictures of the people, drawn by hand.
 """
 
 from __future__ import annotations
@@ -32,11 +32,19 @@ COUNTS_500K = {"distractors in images/": 500_000}
 DISTRACTORS = ("published", "none", "500k")
 
 
-def load(root: str | Path, *, check_counts: bool = True, all: bool = False, distractors: str = "published") -> Dataset:
+def load(
+    root: str | Path,
+    *,
+    check_counts: bool = True,
+    all: bool = False,
+    distractors: str = "published",
+    multi_query: bool = False,
+) -> Dataset:
     """Reads the set.
 
     Args:
         all: every person of train, query and gallery is trained on and nothing is left to score.
+        multi_query: score also with the mean of all of gt_bbox/ of a query's person by its camera in place of the query.
         distractors: in the gallery: published (the 2,798 of pid 0), none, or 500k (those and the folder images/).
     Raises FileNotFoundError where the set is missing, ValueError where it differs from what was published.
     """
@@ -63,8 +71,20 @@ def load(root: str | Path, *, check_counts: bool = True, all: bool = False, dist
         more = _distractors(folder / "images")
         notes += records.check_counts("market1501", {"distractors in images/": len(more)}, COUNTS_500K, check_counts)
         gallery = gallery + more
-    variant = {"all": False, "distractors": distractors}
-    return Dataset("market1501", folder, train, [Trial(query, gallery)], CARD, variant=variant, notes=notes)
+    variant = {"all": False, "distractors": distractors, **({"multi_query": True} if multi_query else {})}
+    trial = Trial(query, gallery, _groups(query, folder / "gt_bbox") if multi_query else ())
+    return Dataset("market1501", folder, train, [trial], CARD, variant=variant, notes=notes)
+
+
+def _groups(query: list[Sample], folder: Path) -> list[list[Sample]]:
+    """Of each query itself and the pictures of its person by its camera in gt_bbox/, where the query's own stands again."""
+    more: dict[tuple[int, int | None], list[Sample]] = {}
+    for sample in _market.read(folder):
+        more.setdefault((sample.pid, sample.camid), []).append(sample)
+    names = {sample.path: Path(sample.path).name for samples in more.values() for sample in samples}
+    return [
+        [own, *(s for s in more.get((own.pid, own.camid), []) if names[s.path] != Path(own.path).name)] for own in query
+    ]
 
 
 def _distractors(folder: Path) -> list[Sample]:
