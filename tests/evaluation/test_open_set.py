@@ -130,6 +130,12 @@ def test_open_set_ties_count_against_the_query():
     assert map_at_5(found, 0.5) == 0.5
 
 
+@pytest.mark.parametrize(("own", "expected"), [(0, (1.0, 0.5)), (7, (0.5, 1.0))])
+def test_open_set_a_score_that_equals_the_threshold_is_not_below_it(own, expected):
+    found = answers(Inner(torch.ones(1, 1), torch.tensor([[0.5], [0.25]])), np.array([own]), np.array([0, 1]))
+    assert (map_at_5(found, 0.5), map_at_5(found, 0.51)) == expected
+
+
 # ---- rows of results
 
 
