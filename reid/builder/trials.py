@@ -49,7 +49,8 @@ class Trials:
         optuna.storages.fail_stale_trials(self.study)
         running = [trial for trial in self.study.get_trials() if trial.state == State.RUNNING]
         for trial in running:
-            if "folder" not in trial.user_attrs and (datetime.now() - trial.datetime_start).total_seconds() > GRACE:
+            waiting = datetime.now() - (trial.datetime_start or datetime.now())
+            if "folder" not in trial.user_attrs and waiting.total_seconds() > GRACE:
                 self.study.tell(trial.number, state=State.FAIL, skip_if_finished=True)  # killed before its first sign
         return len(self.finished) + len(running) < self.num
 
