@@ -1,6 +1,7 @@
 """`reid.load`: a checkpoint and every kind of export give the same vectors, and what does not fit is answered."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,13 @@ def test_import_is_light_and_an_onnx_export_needs_no_torch(made, paths):
     assert (done.returncode, done.stdout) == (0, "(2, 2) <baseline on tiny from onnx, 128-d>\n"), done.stderr
 
 
+def shown(words: str) -> str:
+    """The one block of Python on the page of exports that has these words."""
+    blocks = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "export.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if words in block]
+    return block
+
+
 def test_lines_of_the_page_do_what_they_say(made, paths, tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "x").symlink_to(made("plain"))
@@ -88,9 +96,8 @@ def test_lines_of_the_page_do_what_they_say(made, paths, tmp_path, monkeypatch):
     for name, path in zip(("a", "b", "c"), (paths[0], paths[4], paths[4]), strict=True):
         shutil.copy(path, tmp_path / "people" / f"{name}.jpg")
     monkeypatch.chdir(tmp_path)
-    page = (CHECKOUT / "docs" / "export.md").read_text()
     names: dict = {}
-    exec(page.split("```python\n")[1].split("```")[0], names)
+    exec(shown("people/a.jpg"), names)
     assert names["vectors"].shape == (2, 128)
     assert names["scores"].shape == (1, 2)
     assert names["best"] == 1
@@ -102,7 +109,7 @@ def test_an_export_scores_what_its_checkpoint_scored_by_the_lines_of_the_page(ma
     (tmp_path / "runs" / "x").symlink_to(made(case))
     monkeypatch.chdir(tmp_path)
     names = {"reid": reid}
-    exec((CHECKOUT / "docs" / "export.md").read_text().split("```python\n")[2].split("```")[0], names)
+    exec(shown("reid.evaluation.rank"), names)
     rows = [json.loads(line) for line in (made(case) / "results.jsonl").read_text().splitlines()]
     (scored,) = [row for row in rows if row["kind"] == "dataset" and row["role"] == "target"]
     found = names["found"][scored["dataset"]]

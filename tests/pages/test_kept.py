@@ -236,3 +236,13 @@ def test_activations_are_each_places_part_of_the_score(tokens):
 
 def test_activations_need_places():
     assert through_score(Plain(), torch.zeros(1, 3, 8, 4), torch.zeros(1, 3, 8, 4)) is None
+
+
+@pytest.mark.parametrize("gap", [0.0, 6e-8, 1e-3])
+def test_scores_that_are_nearly_equal_are_all_counted(gap):
+    """As those of an untrained encoder, or of one that has collapsed: single precision has no 60 edges between them."""
+    scores = torch.tensor([[0.9, 0.9 + gap, 0.9]])
+    right, junk = torch.tensor([[True, False, False]]), torch.zeros(1, 3, dtype=torch.bool)
+    counted = sums.distribution(looked.Looked([0], scores, right, junk, 1.0, True))
+    assert (sum(counted["right"]), sum(counted["wrong"])) == (1, 2)
+    assert counted["low"] < counted["high"]

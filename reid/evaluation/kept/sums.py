@@ -40,8 +40,9 @@ def cameras(trial: Trial, looked: Looked) -> Cameras | None:
 
 
 def distribution(looked: Looked) -> Distribution:
-    right = looked.scores[looked.right].numpy()
-    wrong = looked.scores[~(looked.right | looked.junk)].numpy()
+    # In double precision, as edges between scores that are nearly equal are no different in single.
+    right = looked.scores[looked.right].double().numpy()
+    wrong = looked.scores[~(looked.right | looked.junk)].double().numpy()
     values = np.concatenate([right, wrong])
     low, high = float(values.min()), float(values.max())
     high = max(high, low + 1e-6 * max(1.0, abs(low)))
