@@ -9,7 +9,7 @@ from torch import nn
 
 from reid.models import backbones
 from reid.models.encoder import Encoder
-from reid.models.norms import Conversion, of_domains
+from reid.models.norms import Conversion, _halves, of_domains
 from reid.models.norms.bin import Bin, Gated
 from reid.models.norms.domain_bn import DomainBatchNorm, DomainBn
 from reid.models.norms.dual_norm import DualNorm
@@ -96,6 +96,44 @@ def test_ibn_a_equals_the_slow_loop(channels):
     assert {"IN.weight", "IN.bias", "BN.weight", "BN.running_mean"} <= layer.state_dict().keys()
     layer = HalfAndHalf(norm).double().eval()
     torch.testing.assert_close(layer(x)[:, half:], norm.eval()(x)[:, half:])
+
+
+@pytest.mark.parametrize("channels", [4, 5])
+def test_ibn_a_of_maps_with_channels_last_equals_the_other_layout(channels):
+    """Maps, running statistics and all gradients of one step, then the maps of another."""
+    norm, weight = trained(channels, eps=1e-3), maps(3, channels, 4, 2).exp()
+    steps = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        layer = HalfAndHalf(norm).double().train()
+        layer.IN.weight.data.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(2))
+        x = (5 + maps(3, channels, 4, 2)).contiguous(memory_format=layout).requires_grad_()
+        assert _halves.fits(x) == (layout == torch.channels_last)
+        out = layer(x)
+        assert out.is_contiguous(memory_format=layout)
+        (out * weight).sum().backward()
+        steps.append([out, x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()])
+    for one, other in zip(*steps, strict=True):
+        torch.testing.assert_close(one, other, check_stride=False)
+
+
+def test_ibn_a_with_channels_last_has_right_gradients_of_both_orders():
+    layer = HalfAndHalf(trained(3)).double().train()
+    x = maps(2, 3, 2, 2).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+    def forward(x, *parameters):
+        names = [name for name, _ in layer.named_parameters()]
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
+
+    given = (x, *(p.detach().clone().requires_grad_() for p in layer.parameters()))
+    assert _halves.fits(x)
+    assert torch.autograd.gradcheck(forward, given)
+    assert torch.autograd.gradgradcheck(forward, given)
+
+
+def test_ibn_a_of_frozen_statistics_takes_them_in_both_layouts():
+    layer, x = HalfAndHalf(trained(4)).double().train(), maps(3, 4, 4, 2)
+    layer.BN.eval()
+    torch.testing.assert_close(layer(x.contiguous(memory_format=torch.channels_last)), layer(x), check_stride=False)
 
 
 @pytest.mark.parametrize("gate", [1.0, 0.0, 0.3, -2.0, 5.0])

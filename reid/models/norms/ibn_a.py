@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from reid.models.norms import Conversion, _places
+from reid.models.norms import Conversion, _halves, _places
 
 
 class IbnA(Conversion):
@@ -49,5 +49,19 @@ class HalfAndHalf(nn.Module):
         self.BN.load_state_dict({key: value[half:] if value.ndim else value for key, value in state.items()})
 
     def forward(self, maps: Tensor) -> Tensor:
+        if self.BN.training and torch.is_grad_enabled() and _halves.fits(maps):
+            return self.then(self._in_one_go(maps))
         first, rest = maps.split(self.sizes, dim=1)
         return self.then(torch.cat([self.IN(first), self.BN(rest)], dim=1))
+
+    def _in_one_go(self, maps: Tensor) -> Tensor:
+        """The same in training, several times faster on a CPU; `BN` keeps its running statistics."""
+        weight, bias = (torch.cat([getattr(self.IN, name), getattr(self.BN, name)]) for name in ("weight", "bias"))
+        out, mean, var = _halves.normalise(maps, self.sizes[0], weight, bias, self.IN.eps, self.BN.eps)
+        # The running statistics move as PyTorch's do: the variance is that of a sample.
+        number, running = maps.numel() // maps.shape[1], dict(self.BN.named_buffers())
+        running["num_batches_tracked"] += 1
+        momentum = 1 / running["num_batches_tracked"].item() if self.BN.momentum is None else self.BN.momentum
+        running["running_mean"].lerp_(mean, momentum)
+        running["running_var"].lerp_(var * number / (number - 1), momentum)
+        return out
