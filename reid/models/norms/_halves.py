@@ -6,6 +6,7 @@ CPU an IBN-a layer takes four times as long as a BatchNorm, this one about as lo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -36,13 +37,19 @@ def normalise(
     return out.unflatten(1, maps.shape[2:]).permute(0, 3, 1, 2), mean, var
 
 
+PIECE = 2**18  # numbers: what is computed of so many at a time stays in a core's cache
+
+
+def _pieces(rows: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """`rows` (B, n, C) and `others` (B, ...), some pictures at a time."""
+    some = max(1, PIECE // rows[0].numel())
+    return zip(*(each.split(some) for each in (rows, *others)), strict=True)
+
+
 def _statistics(rows: Tensor, half: int) -> tuple[Tensor, Tensor]:
     """(B, C) mean and variance by which each picture's channels are normalised: its own, or from `half` on the batch's."""
     mean = rows.mean(1)
-    apart = rows - mean[:, None]
-    var = (apart.square() if apart.requires_grad else apart.square_()).mean(
-        1
-    )  # in place: no memory that is new each step
+    var = torch.cat([(piece - middle).square().mean(1) for piece, middle in _pieces(rows, mean[:, None])])
     of_batch = mean[:, half:].mean(0)
     # The variance over a batch is the mean of the pictures' own, and the variance of their means.
     spread = var[:, half:].mean(0) + (mean[:, half:] - of_batch).square().mean(0)
@@ -74,7 +81,8 @@ class _Normalise(torch.autograd.Function):
             mean, var = _statistics(rows, half)
             rate = torch.rsqrt(var + floor)
         grad_bias = grad.sum(1)  # (B, C), of each picture
-        grad_weight = rate * ((grad * rows).sum(1) - mean * grad_bias)
+        products = torch.cat([(given * piece).sum(1) for given, piece in _pieces(grad, rows)])
+        grad_weight = rate * (products - mean * grad_bias)
         of_bias, of_weight = grad_bias.sum(0), grad_weight.sum(0)
         # What goes back is without its mean and without its share along the normalised rows: of a picture, or of the batch.
         places, size = rows.shape[1], (len(rows), -1)
@@ -83,5 +91,15 @@ class _Normalise(torch.autograd.Function):
         factor = weight * rate
         along = -factor * rate * mean_weight
         constant = -factor * mean_bias - along * mean
-        grad_rows = torch.addcmul(constant[:, None], grad, factor[:, None])
-        return grad_rows.addcmul_(rows, along[:, None]), of_weight, of_bias, None, None
+        return _sum(constant, grad, factor, rows, along), of_weight, of_bias, None, None
+
+
+def _sum(constant: Tensor, grad: Tensor, factor: Tensor, rows: Tensor, along: Tensor) -> Tensor:
+    """(B, n, C): constant + factor * grad + along * rows, where the three factors are (B, C)."""
+    parts = [each[:, None] for each in (constant, factor, along)]
+    if torch.is_grad_enabled():
+        return parts[0] + parts[1] * grad + parts[2] * rows
+    total = torch.empty_like(rows)
+    for out, given, piece, c, f, a in _pieces(total, grad, rows, *parts):
+        torch.addcmul(c, given, f, out=out).addcmul_(piece, a)
+    return total
