@@ -20,7 +20,7 @@ from typing import Any, TypedDict, get_type_hints
 
 from tqdm import tqdm
 
-from reid import config, errors, schema
+from reid import config, errors, escape, schema
 from reid.builder import space
 from reid.builder.space import Range
 from reid.data import files
@@ -167,7 +167,8 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Table:
         if "OF" in row:
             trained = [other for other, content in rows.items() if "OF" not in content]
             if row["OF"] not in trained:
-                raise ValueError(f"{where} scores {row['OF']}, which trains nothing; there are {', '.join(trained)}")
+                told = escape.line(row["OF"])
+                raise ValueError(f"{where} scores {told}, which trains nothing; there are {', '.join(trained)}")
             said = row.get("SET", {})
             ranged = [key for key, value in said.items() if space.is_range(value)]
             if ranged:

@@ -150,6 +150,8 @@ def read(folder: Path) -> Card:
 
 def _check(card: Card) -> None:
     schema.check(card, Content)
+    if not isinstance(card["training"]["method"].get("NAME"), str):
+        raise ValueError(f"training.method is {card['training']['method']}, expected a NAME in it")
     inputs, sides = card["input"], [graph["side"] for graph in card["graphs"]]
     expected = {"query", "gallery"} if card["asymmetric"] else {"both"}
     if set(sides) != expected:

@@ -190,6 +190,7 @@ def spoil_graph(folder: Path) -> None:
         ),
         (lambda f: edit_part(f, "input", crop="half"), "", r"input\.crop is of type str, expected float"),
         (lambda f: edit_part(f, "input", normalise={"scale": 255, "mean": [0.5], "std": [1]}), "", "three channels"),
+        (lambda f: edit_part(f, "training", method={}), "", r"training\.method is \{\}, expected a NAME"),
         (foreign_graph, "", r"model\.onnx cannot be run \(.*\); export the checkpoint again"),
         (lambda f: (f / "card.json").unlink(), "model.onnx", r"found no .*card\.json; expected a folder written by"),
         (lambda f: shutil.copy(f / "model.onnx", f / "b.onnx"), "b.onnx", r"b\.onnx is not in the card .* model\.onnx"),
