@@ -320,3 +320,9 @@ def test_base_that_is_no_path_is_refused(tmp_path, base):
     (tmp_path / "own.yaml").write_text(f"_BASE_: {base}")
     with pytest.raises(ValueError, match=r"_BASE_ of .* expected a path or a list of paths"):
         config.load(tmp_path / "own.yaml")
+
+
+def test_a_path_with_a_line_end_is_told_in_one_line():
+    with pytest.raises(FileNotFoundError, match=r"config: no file a\\nb\\x1b; expected the path") as error:
+        config.load("a\nb\x1b")
+    assert "\n" not in str(error.value)

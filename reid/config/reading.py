@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from reid import escape
+
 # The recipes: reid/configs where the package was installed, configs/ beside reid/ in a checkout.
 _HERE = Path(__file__).resolve().parents[1]
 RECIPES = next(
@@ -93,9 +95,8 @@ def find(path: str | os.PathLike, folder: str | os.PathLike = "") -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise FileNotFoundError(
-        f"config: no file {' or '.join(map(str, candidates))}; expected the path of a .yaml file such as those in configs/"
-    )
+    told = " or ".join(escape.line(str(candidate)) for candidate in candidates)
+    raise FileNotFoundError(f"config: no file {told}; expected the path of a .yaml file such as those in configs/")
 
 
 def contents(path: Path) -> list[dict]:
