@@ -99,12 +99,12 @@ def test_convert_cuhk_sysu_killed_and_continued_equals_the_unbroken_one(tmp_path
 
 def test_convert_goes_on_with_what_is_there_and_leaves_a_whole_folder_alone(tmp_path, monkeypatch):
     release = releases.cuhk_sysu(tmp_path / "release", releases.crowd(30))
-    killed(f"cuhk_sysu.convert({str(release)!r}, {str(tmp_path / 'out')!r})", 40)
+    killed(f"cuhk_sysu.convert({str(release)!r}, {str(tmp_path / 'out')!r})", 20)
     cut = []
     whole = cuhk_sysu._cut
     monkeypatch.setattr(cuhk_sysu, "_cut", lambda scenes, source: cut.append(source) or whole(scenes, source))
     cuhk_sysu.convert(release, tmp_path / "out")
-    assert 10 < len(cut) < 30, "some of the 30 scenes were done"
+    assert 0 < len(cut) < 30, "some of the 30 scenes were done, however fast it was"
     cuhk_sysu.convert(release, tmp_path / "out")
     assert len(cut) < 30, "nothing is left to do"
 
