@@ -3,23 +3,16 @@
 from pathlib import Path
 
 import pytest
+import tiny_run
 
 from reid import config
 from reid.builder import runs, study
 
 FILE = Path(__file__).resolve().parents[1] / "configs" / "studies" / "fair_search_omniglot.yaml"
-SMALL = {
-    "DATASETS.SOURCES": "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]",
-    "DATASETS.TARGETS": "[{NAME: folder, PATH: target}]",
-    "INPUT.SIZE": "[32, 16]",
-    "SOLVER.MAX_STEPS": "2",
-    "SOLVER.WARMUP_STEPS": "1",
-    "DEVICE": "cpu",
-}
 
 
 def test_every_row_of_the_fair_search_trains(tiny_world, tmp_path):
-    overrides = [word for pair in {**SMALL, "DATASETS.ROOT": str(tiny_world)}.items() for word in pair]
+    overrides = [word for pair in {**tiny_run.ROW, "DATASETS.ROOT": str(tiny_world)}.items() for word in pair]
     table = study.read(FILE, overrides)
     assert len(table.lines) == 14
     ends = []

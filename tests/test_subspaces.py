@@ -3,19 +3,16 @@
 from pathlib import Path
 
 import pytest
+import tiny_run
 
 from reid import config
 from reid.builder import runs, study
 
 STUDIES = Path(__file__).resolve().parents[1] / "configs" / "studies"
 SMALL = {
-    "DATASETS.SOURCES": "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]",
-    "DATASETS.TARGETS": "[{NAME: folder, PATH: target}]",
+    **tiny_run.ROW,
     "MODEL.BACKBONE": "{NAME: tiny, WEIGHTS: none}",
-    "INPUT.SIZE": "[32, 16]",
     "SOLVER.MAX_STEPS": "13",  # three an epoch: the whole embedding learns from step 12 on
-    "SOLVER.WARMUP_STEPS": "1",
-    "DEVICE": "cpu",
 }
 
 

@@ -2,19 +2,13 @@
 
 from pathlib import Path
 
+import tiny_run
+
 from reid import config
 from reid.builder import runs, study
 
 FILE = Path(__file__).resolve().parents[1] / "configs" / "studies" / "xbm_people.yaml"
-SMALL = {
-    "DATASETS.SOURCES": "[{NAME: folder, PATH: source_a}, {NAME: folder, PATH: source_b}]",
-    "DATASETS.TARGETS": "[{NAME: folder, PATH: target}]",
-    "MODEL.BACKBONE.WEIGHTS": "none",
-    "INPUT.SIZE": "[32, 16]",
-    "SOLVER.MAX_STEPS": "2",
-    "SOLVER.WARMUP_STEPS": "1",
-    "DEVICE": "cpu",
-}
+SMALL = {**tiny_run.ROW, "MODEL.BACKBONE.WEIGHTS": "none"}
 
 
 def test_every_row_of_the_xbm_study_trains(tiny_world, tmp_path):

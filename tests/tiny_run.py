@@ -3,6 +3,7 @@
 import contextlib
 
 import torch
+import yaml
 
 from reid import checkpoint, config, optim
 from reid.builder import runs
@@ -20,6 +21,45 @@ WORLD = {
     "DEVICE": "cpu",
     "TEST.REPORT": "False",
 }
+# The same world as a recipe that a study trains: two steps.
+RECIPE = {
+    "DATASETS": {
+        "SOURCES": [{"NAME": "folder", "PATH": "source_a"}, {"NAME": "folder", "PATH": "source_b"}],
+        "TARGETS": [{"NAME": "folder", "PATH": "target"}],
+    },
+    "MODEL": {"BACKBONE": {"NAME": "tiny"}, "NORM": ["input"]},
+    "INPUT": {"SIZE": [32, 16], "AUGMENT": {1: {"PAD": 2}}},
+    "DATALOADER": {"BATCH_SIZE": 16, "WORKERS": 0},
+    "SOLVER": {"EPOCHS": 1, "MAX_STEPS": 2},
+}
+# What brings a row of a shipped study down to two steps of this world, whatever its recipe.
+ROW = {
+    "DATASETS.SOURCES": WORLD["DATASETS.SOURCES"],
+    "DATASETS.TARGETS": WORLD["DATASETS.TARGETS"],
+    "INPUT.SIZE": "[32, 16]",
+    "SOLVER.MAX_STEPS": "2",
+    "SOLVER.WARMUP_STEPS": "1",
+    "DEVICE": "cpu",
+}
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what comes twice twice, where YAML would write an alias."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+def study_writer(folder, defaults):
+    """A function that writes a study beside its recipe in `folder`/configs: `defaults` with some keys changed."""
+    (folder / "configs").mkdir()
+    (folder / "configs/recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+
+    def write(**changes):
+        (folder / "configs/it.yaml").write_text(yaml.dump({**defaults, **changes}, Dumper=_Plain, sort_keys=False))
+        return "configs/it.yaml"
+
+    return write
 
 
 def build(root, folder, overrides):

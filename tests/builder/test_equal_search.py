@@ -1,6 +1,5 @@
 """A search is equal for every row, seeded, shared by all who take part, and its mistakes are found before anything runs."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -8,23 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
+import tiny_run
 
 pytest.importorskip("optuna", reason="optuna is in the extra `search`")
 
 from reid import commands, config, errors
 from reid.builder import search, space, study, trials
 
-RECIPE = {
-    "DATASETS": {
-        "SOURCES": [{"NAME": "folder", "PATH": "source_a"}, {"NAME": "folder", "PATH": "source_b"}],
-        "TARGETS": [{"NAME": "folder", "PATH": "target"}],
-    },
-    "MODEL": {"BACKBONE": {"NAME": "tiny"}, "NORM": ["input"]},
-    "INPUT": {"SIZE": [32, 16], "AUGMENT": {1: {"PAD": 2}}},
-    "DATALOADER": {"BATCH_SIZE": 16, "WORKERS": 0},
-    "SOLVER": {"EPOCHS": 1, "MAX_STEPS": 2},
-}
 RATE = {"low": 1e-5, "high": 1e-2, "log": True}
 SETTINGS = {"LOSSES": ["softmax", {"NAME": "triplet", "MARGIN": 0.3}], "SOLVER.LR": RATE}
 STUDY = {
@@ -55,15 +44,7 @@ def words_of(job):
 def written(tmp_path, monkeypatch):
     """A function that writes a study beside its recipe, in a folder of its own to run in."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs/recipe.yaml").write_text(yaml.safe_dump(RECIPE))
-
-    def write(**changes):
-        content = json.loads(json.dumps({**STUDY, **changes}))  # YAML would write what comes twice as an alias
-        (tmp_path / "configs/it.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-        return "configs/it.yaml"
-
-    return write
+    return tiny_run.study_writer(tmp_path, STUDY)
 
 
 @pytest.fixture

@@ -8,23 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-import yaml
+import tiny_run
 
 from reid import errors, trainer
 from reid.builder import recipes, registry, study
 from reid.evaluation import tables
 from reid.run_folder import RunFolder
 
-RECIPE = {
-    "DATASETS": {
-        "SOURCES": [{"NAME": "folder", "PATH": "source_a"}, {"NAME": "folder", "PATH": "source_b"}],
-        "TARGETS": [{"NAME": "folder", "PATH": "target"}],
-    },
-    "MODEL": {"BACKBONE": {"NAME": "tiny"}, "NORM": ["input"]},
-    "INPUT": {"SIZE": [32, 16], "AUGMENT": {1: {"PAD": 2}}},
-    "DATALOADER": {"BATCH_SIZE": 16, "WORKERS": 0},
-    "SOLVER": {"EPOCHS": 1, "MAX_STEPS": 2},
-}
 STUDY = {
     "SEEDS": [0],
     "CONFIG": "recipe.yaml",
@@ -37,15 +27,7 @@ STUDY = {
 def written(tmp_path, monkeypatch):
     """A function that writes a study beside its recipe, in a folder of its own to run in."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs/recipe.yaml").write_text(yaml.safe_dump(RECIPE))
-
-    def write(**changes):
-        content = {**STUDY, **changes}
-        (tmp_path / "configs/it.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-        return "configs/it.yaml"
-
-    return write
+    return tiny_run.study_writer(tmp_path, STUDY)
 
 
 def test_rows_are_trained_scored_and_tabled(written, tiny_world):
@@ -188,7 +170,7 @@ def test_mistakes_are_found_before_anything_runs(written, changes, message):
         study.load(written(**changes))
 
 
-@pytest.mark.parametrize("name", ["../../escaped", "/tmp/x", "..", ".", "", "a/b", 3, "a\0b"])
+@pytest.mark.parametrize("name", ["../../escaped", "/elsewhere", "..", ".", "", "a/b", 3, "a\0b"])
 def test_row_whose_folder_would_lie_elsewhere_is_refused(written, name):
     with pytest.raises(ValueError, match=r"found the row .*; expected a text that can name a folder"):
         study.load(written(ROWS={name: None}))
