@@ -81,7 +81,7 @@ def run(
     with trials.opened(storage) as kept:
         rows = [_Row(table, line, kept, num_trials, side_by_side) for line in table.lines if line.space]
         while begin and (left := [row for row in rows if not row.trials.done]):
-            able = next((row for row in left if row.trials.has_room), None)
+            able = next((row for row in left if row.trials.look_for_room()), None)
             if able is None:
                 time.sleep(POLL)
             else:
@@ -105,7 +105,7 @@ def table(
     of_line = {line.name: told[line.of or line.name] for line in of.lines}
     lines = [[*cells, *of_line[recipe.name]] for cells, recipe in zip(plain.lines, made, strict=True)]
     said = (
-        f"search {fingerprint({name: each.tag for name, each in found.items()})}: {num_trials} trials a row on {of.folds} "
+        f"search {fingerprint({name: each.tag for name, each in found.items()})}: {num_trials} trials per row on {of.folds} "
         "class-disjoint folds of the training classes; held out: the mean over the folds, by which the options were chosen"
     )
     return tables.Table([*plain.head, "Trials", "Held out", "Best options"], lines, [*plain.footer, said])

@@ -43,9 +43,8 @@ class Trials:
     def done(self) -> bool:
         return len(self.finished) >= self.num
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one is left to begin, after those of processes that give no sign of life have been given up."""
+    def look_for_room(self) -> bool:
+        """Gives up the trials of processes without a sign of life; whether one is left to begin then."""
         optuna.storages.fail_stale_trials(self.study)
         running = [trial for trial in self.study.get_trials() if trial.state == State.RUNNING]
         for trial in running:

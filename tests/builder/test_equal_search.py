@@ -304,7 +304,7 @@ def test_a_trial_more_than_is_needed_gives_up_and_does_not_count(tmp_path):
         def slow(trial, folder):
             began.append(trial.number)
             if len(began) == 2:  # while the last is in hand another begins one more
-                assert other.has_room is False
+                assert other.look_for_room() is False
                 assert other.take_one(slow) is None
             return float(trial.number)
 
@@ -312,7 +312,7 @@ def test_a_trial_more_than_is_needed_gives_up_and_does_not_count(tmp_path):
         assert began == [0, 1]
         assert [trial.value for trial in other.finished] == [0.0, 1.0]
         assert one.done
-        assert not one.has_room
+        assert not one.look_for_room()
 
 
 def test_two_who_draw_at_a_time_do_not_draw_the_same(tmp_path):
@@ -339,7 +339,7 @@ def test_a_trial_that_was_taken_for_dead_is_dropped_and_the_other_counts(tmp_pat
         def stalls(trial, folder):
             drawn = trial.suggest_float("x", 0, 1)
             time.sleep(2.5)
-            assert other.has_room
+            assert other.look_for_room()
             assert other.take_one(lambda trial, folder: trial.suggest_float("x", 0, 1) - 1) == folder
             return drawn
 
@@ -397,7 +397,7 @@ def test_a_study_is_searched_trained_and_tabled(written, tiny_world, capsys):
     commands.main(words)
     told = capsys.readouterr().out
     (row,) = (line for line in told.splitlines() if line.startswith("| a "))
-    assert "2 trials a row on 2 class-disjoint folds" in told
+    assert "2 trials per row on 2 class-disjoint folds" in told
     assert "SOLVER.LR " in row
     folder = next(iter((study.read(words[1]).root / "a").iterdir()))
     assert sorted(path.name for path in folder.iterdir()) == ["seed0", "trial0", "trial1"]
