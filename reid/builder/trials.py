@@ -64,7 +64,7 @@ class Trials:
             nonlocal number, folder, ended
             if rank(self.study, trial.number) >= self.num:
                 raise _Surplus
-            number, folder = trial.number, trial.user_attrs.get("folder", f"trial{trial.number}")
+            number, folder = trial.number, folder_of(trial)
             trial.set_user_attr("folder", folder)
             value = func(trial, folder)
             ended = True
@@ -94,6 +94,11 @@ def again(study: Any, trial: Any) -> None:
     study.add_trial(optuna.trial.create_trial(state=State.WAITING, **kept))
 
 
+def folder_of(trial: Any) -> str:
+    """The name of a trial's folder, which is that of the first where it is done again."""
+    return trial.user_attrs.get("folder", f"trial{trial.number}")
+
+
 def rank(study: Any, number: int) -> int:
     """How many trials that have not failed come before the one with this number."""
     failed = (State.FAIL, State.PRUNED)
@@ -101,14 +106,16 @@ def rank(study: Any, number: int) -> int:
 
 
 class _Sampler(optuna.samplers.BaseSampler):
-    """Optuna's TPE, seeded anew for each trial by how many there are before it: so a search that went on after a kill draws what
-    an unbroken one does, and two processes do not draw the same. The first half of the trials, at most ten, are drawn at random."""
+    """Optuna's TPE, seeded anew for each trial by how many there are before it, whatever became of them, one that is done again
+    counted once: so a search that went on after a signal draws what an unbroken one does, and no two trials draw the same. The
+    first half of the trials, at most ten, are drawn at random."""
 
     def __init__(self, seed: int, num: int):
         self.seed, self.num_random = seed, min(10, (num + 1) // 2)
 
     def before_trial(self, study: Any, trial: Any) -> None:
-        seed = (self.seed + rank(study, trial.number)) % 2**32
+        before = {folder_of(other) for other in study.get_trials(deepcopy=False) if other.number < trial.number}
+        seed = (self.seed + len(before)) % 2**32
         self.tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.num_random)
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import tiny_run
 
 pytest.importorskip("optuna", reason="optuna is in the extra `search`")
 
+import optuna
+
 from reid import commands, config, errors
 from reid.builder import search, space, study, trials
 
@@ -328,6 +330,22 @@ def test_two_who_draw_at_a_time_do_not_draw_the_same(tmp_path):
 
         one.take_one(draw)
         assert len({number for pair in drawn for number in pair}) == 4
+
+
+def test_after_one_that_died_before_its_first_sign_nothing_is_drawn_twice(tmp_path):
+    with trials.opened(f"sqlite:///{tmp_path / 'x.db'}") as storage:
+        search, drawn = trials.Trials(storage, "x", 0, 5), []
+
+        def draw(trial, folder):
+            drawn.append(trial.suggest_float("x", 0, 1))
+            return drawn[-1]
+
+        search.take_one(draw)
+        search.study.add_trial(optuna.trial.create_trial(state=trials.State.RUNNING))
+        search.take_one(draw)
+        search.study.tell(1, state=trials.State.FAIL)
+        search.take_one(draw)
+        assert len(set(drawn)) == 3
 
 
 def test_a_trial_that_was_taken_for_dead_is_dropped_and_the_other_counts(tmp_path, monkeypatch, caplog):
