@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import resample_abs_pos_embed
+from timm.layers import AttentionPool2d, resample_abs_pos_embed
 from timm.models import SwinTransformer, SwinTransformerV2
 from timm.models.swin_transformer import window_partition
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
-PLACES, PROJECTION = "pos_embed", "patch_embed.proj.weight"
+PROJECTION = "patch_embed.proj.weight"
 
 
 def fit(network: Any, size: tuple[int, int], stride: int = 0) -> None:
@@ -54,23 +54,50 @@ def fit(network: Any, size: tuple[int, int], stride: int = 0) -> None:
     )
 
 
+def fit_pool(network: Any, size: tuple[int, int]) -> None:
+    """As `fit`, of a network whose map goes through attention over its places, such as CLIP's ResNets; timm would resample their
+    embeddings in every forward."""
+    pool, was_training = network.head, network.training
+    with torch.no_grad():
+        grid = tuple(network.eval().forward_features(torch.zeros(1, 3, *size)).shape[2:])
+    network.train(was_training)
+    new = resample_abs_pos_embed(pool.pos_embed[None], grid, list(pool.feat_size))
+    pool.pos_embed, pool.feat_size = nn.Parameter(new[0].detach().clone()), grid
+    log.info("pictures of %dx%d: attention over %dx%d places", *size, *grid)
+
+
+def attends(network: nn.Module) -> bool:
+    """Whether it is one that `fit_pool` is for."""
+    return isinstance(getattr(network, "head", None), AttentionPool2d)
+
+
 def resampled(network: nn.Module, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """A state whose embeddings of places are of another grid, with those of the network's, and what was done, for the log.
 
-    The grid of the state's is a square, or twice as high as wide; as many places as the network has are taken as they are.
+    The grid of the state's is known from their number: a square, else two or three times as high as wide, with one row more where
+    patches overlap (TransReID: 21x10 in pictures of 256x128). As many places as the network has are taken as they are.
     Others come back unchanged, and so does every state of another patch or width.
     """
-    own, theirs = getattr(network, PLACES, None), state.get(PLACES)
-    if own is None or theirs is None or theirs.ndim != 3 or theirs.shape == own.shape or mismatches(network, state):
+    name, new, prefix = _own_places(network)
+    own, theirs = network.state_dict().get(name), state.get(name)
+    if own is None or theirs is None or theirs.shape == own.shape or mismatches(network, state):
         return state, ""
-    prefix = _prefix(network)
-    grid = _grid(theirs.shape[1] - prefix)
-    if grid is None or theirs.shape[2] != own.shape[2]:
+    grid = _grid(theirs.shape[-2] - prefix) if theirs.ndim == own.ndim else None
+    if grid is None or theirs.shape[-1] != own.shape[-1]:
         return state, ""
-    new: Any = network.patch_embed
-    places = resample_abs_pos_embed(theirs, new_size=new.grid_size, old_size=list(grid), num_prefix_tokens=prefix)
-    said = "; embeddings of places resampled from {}x{} to {}x{}".format(*grid, *new.grid_size)
-    return {**state, PLACES: places}, said
+    batched = theirs.reshape(1, *theirs.shape[-2:])
+    places = resample_abs_pos_embed(batched, new_size=list(new), old_size=list(grid), num_prefix_tokens=prefix)
+    said = "; embeddings of places resampled from {}x{} to {}x{}".format(*grid, *new)
+    return {**state, name: places.reshape(own.shape)}, said
+
+
+def _own_places(network: Any) -> tuple[str, tuple[int, int], int]:
+    """The name of a network's embeddings of places, their grid, and how many stand for no place; "" where it has none."""
+    if attends(network):
+        return "head.pos_embed", network.head.feat_size, 1
+    if getattr(network, "pos_embed", None) is None or not hasattr(network, "patch_embed"):
+        return "", (0, 0), 0
+    return "pos_embed", network.patch_embed.grid_size, _prefix(network)
 
 
 def mismatches(network: nn.Module, state: dict[str, Tensor]) -> list[str]:
@@ -140,8 +167,9 @@ def _prefix(network: Any) -> int:
 
 
 def _grid(num: int) -> tuple[int, int] | None:
-    for ratio in (1, 2):
+    """Rows and columns of so many places, by the forms that `resampled` names, in their order."""
+    for ratio, more in ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1)):
         columns = math.isqrt(num // ratio)
-        if columns and ratio * columns**2 == num:
-            return ratio * columns, columns
+        if columns and (ratio * columns + more) * columns == num:
+            return ratio * columns + more, columns
     return None

