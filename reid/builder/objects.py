@@ -108,6 +108,14 @@ def check_views(cfg: CfgNode, built: Method) -> None:
         )
 
 
+def check_parts(cfg: CfgNode, built: Method) -> None:
+    """Raises ValueError where SOLVER.ACCUMULATE asks for the one step of all parts, and the method takes several."""
+    if cfg.SOLVER.ACCUMULATE > 1 and built.several_steps:
+        raise ValueError(
+            f"SOLVER.ACCUMULATE is {cfg.SOLVER.ACCUMULATE}, and METHOD {cfg.METHOD.NAME} takes several steps a batch; expected 1"
+        )
+
+
 def test_transform(cfg: CfgNode) -> Test:
     return Test(size=tuple(cfg.INPUT.SIZE), interpolation=cfg.INPUT.INTERPOLATION, crop=cfg.INPUT.TEST_CROP)
 
@@ -165,8 +173,12 @@ def loader(cfg: CfgNode, train_set: TrainSet, batches: Sampler) -> Loader:
             f"SOLVER.ACCUMULATE is {parts} of DATALOADER.BATCH_SIZE {cfg.DATALOADER.BATCH_SIZE} over {runtime.world()} processes; "
             "expected a number that divides the batch of each"
         )
-    for draw in batches.draws(0):  # refused now where they cannot be shared out, rather than at the first step
-        draw.shares(runtime.world() * parts)
+    try:
+        for draw in batches.draws(0):  # refused now where they cannot be shared out, rather than at the first step
+            draw.shares(runtime.world() * parts)
+    except ValueError as error:
+        shared = f"; these are the parts of SOLVER.ACCUMULATE {parts} in each process" if parts > 1 else ""
+        raise ValueError(f"{error}{shared}") from error
     return Loader(
         train_set,
         train_transform(cfg),

@@ -107,6 +107,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
         teacher=taught_by,
     )
     objects.check_views(cfg, method)
+    objects.check_parts(cfg, method)
     optimizer, parts = objects.optimizer(cfg, method), stages.make(cfg, train_set, batches, method)
     look = partial(_embed, cfg, method, device)
     rules = rules_of(cfg, data.sources, data.targets)

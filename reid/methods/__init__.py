@@ -61,6 +61,7 @@ class Method(nn.Module):
     maps_gallery = False  # True where encode_gallery changes vectors that could be searched as encode_query gives them
     inner_product = True  # False where `similarity` is overridden to give anything but an Inner
     rescoring = ""  # that of its similarity: what rows of results say where only shortlists are scored, else empty
+    several_steps = False  # True where `phases` yields more than once: its batches are not taken in parts
     sampler: str | None = None  # the one SAMPLER whose batches it understands; None: any
     gives: frozenset[str] = frozenset()  # the fields of a `Plan` that samplers and losses may need of it
     needs: frozenset[str] = frozenset()  # those that its run's sampler needs: set by whoever puts the two together

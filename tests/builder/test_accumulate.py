@@ -82,6 +82,14 @@ def test_parts_that_cannot_be_are_refused_before_a_run(tiny_world, tmp_path, mor
     assert not (tmp_path / "run").exists()
 
 
+def test_groups_that_parts_would_tear_are_refused_naming_the_key(tiny_world, tmp_path, monkeypatch):
+    torn = [Draw(np.arange(16), groups=np.repeat([0, 1, 2], [10, 3, 3]))]
+    monkeypatch.setattr(Sampler, "draws", lambda *_: torn)
+    with pytest.raises(ValueError, match=r"groups of 10, 3, 3 rows .*; these are the parts of SOLVER\.ACCUMULATE 2 in"):
+        runs.train(build(tiny_world, tmp_path / "run", {**ALONE, "SOLVER.ACCUMULATE": "2"}))
+    assert not (tmp_path / "run").exists()
+
+
 class Groups(Sampler):
     """One batch of eight, in groups that are kept whole."""
 

@@ -136,10 +136,14 @@ def test_a_run_of_it_stopped_and_resumed_equals_an_unbroken_one(tiny_world, tmp_
     assert {"base", "meta"} <= last.keys()
 
 
-def test_in_parts_it_ends_before_anything_is_saved(tiny_world, tmp_path):
+def test_in_parts_it_is_refused_before_a_run(tiny_world, tmp_path, monkeypatch):
+    """Or at its first step, where a method does not say that it takes several."""
     more = {"METHOD": "{NAME: two_phases:TwoPhases}", "SOLVER.ACCUMULATE": "2"}
-    with pytest.raises(
-        ValueError, match=r"SOLVER\.ACCUMULATE is 2, and TwoPhases takes several steps a batch; expected 1"
-    ):
-        runs.train(build(tiny_world, tmp_path / "run", more))
-    assert not (tmp_path / "run" / "model_last.pth").exists()
+    for told, folder in ((True, False), (False, True)):
+        monkeypatch.setattr(TwoPhases, "several_steps", told)
+        with pytest.raises(
+            ValueError, match=r"SOLVER\.ACCUMULATE is 2, and .*TwoPhases takes several steps a batch; expected 1"
+        ):
+            runs.train(build(tiny_world, tmp_path / "run", more))
+        assert (tmp_path / "run").exists() == folder
+        assert not (tmp_path / "run" / "model_last.pth").exists()

@@ -26,6 +26,8 @@ class TwoPhases(Method):
     encoder: Encoder
     seen: Tensor
 
+    several_steps = True
+
     def __init__(self, encoder: Encoder, num_classes: int, inner_lr: float = 0.5):
         super().__init__()
         self.encoder, self.inner_lr = encoder, inner_lr
