@@ -119,7 +119,7 @@ class Step:
             self.groups.setdefault(group["name"], []).append(group)
         self.may_learn: Sequence[str] | None = None  # the groups of this stage; None: all
         self.gathered = False  # whether there are gradients of earlier parts
-        method.inner_grad = self.scale.inner_grad
+        method.inner_grad, method.rate = self.scale.inner_grad, self.rate
 
     def __call__(self, loss: Tensor, learns: Sequence[str] | None = None) -> Tensor:
         """Moves those of the groups `learns` (None: all) that may learn; gradients of all others are None afterwards.
@@ -137,6 +137,10 @@ class Step:
             self.optimizer.step()
         self.scale.update(finite)
         return norm
+
+    def rate(self, group: str) -> float:
+        """`Method.rate`."""
+        return float(self.groups[group][0]["lr"])
 
     def gather(self, loss: Tensor, learns: Sequence[str] | None = None) -> tuple[list[dict[str, Any]], list[Tensor]]:
         """Adds the gradient of a part's loss to those of the parts before it; returns the groups that learn, and what of them

@@ -40,6 +40,7 @@ LEARNERS_SIZE = {
     "bier": ["METHOD.SLICES", "[4, 12]", "MODEL.DIM", "16"],
     "divide_and_conquer": ["METHOD.NUM_LEARNERS", "2", "METHOD.REDO", "1", "MODEL.DIM", "16"],
 }
+SAMPLERS_SIZE = {"base_and_meta": ["DATALOADER.BATCH_SIZE", "24"]}
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs" / "losses").rglob("*.yaml"))
 
 
@@ -47,11 +48,15 @@ def for_method(name):
     """The sampler it needs, with the losses it takes, if any: a class loss, or of learners pair losses and a memory."""
     method = registry.find("methods", name)
     teacher = ", TEACHER: a_file" if "taught_by" in inspect.signature(method).parameters else ""
-    base = ["METHOD", f"{{NAME: {name}{teacher}}}", "SAMPLER", f"{{NAME: {method.sampler or 'identity'}}}"]
+    base = ["METHOD", f"{{NAME: {name}{teacher}}}", *for_sampler(method.sampler or "identity")]
     if name in LEARNERS:
         kinds = [["LOSSES", losses, *MEMORIES[memory]] for losses in LEARNERS[name] for memory in ("none", "joint")]
         return [base + LEARNERS_SIZE[name] + kind for kind in kinds]
     return [[*base, "LOSSES", "[softmax]" if "losses" in inspect.signature(method).parameters else "[]"]]
+
+
+def for_sampler(name):
+    return ["SAMPLER", f"{{NAME: {name}}}", *SAMPLERS_SIZE.get(name, [])]
 
 
 CASES = [
@@ -62,7 +67,7 @@ CASES = [
     if memory == "none" or issubclass(registry.find("losses", name), objects.PairLoss)
 ]
 CASES += [
-    pytest.param(None, ["SAMPLER", f"{{NAME: {name}}}", "LOSSES", "[softmax]"], "off", id=name)
+    pytest.param(None, [*for_sampler(name), "LOSSES", "[softmax]"], "off", id=name)
     for name in registry.names("data/samplers")
     if registry.find("data/samplers", name).needs
     <= registry.find("methods", "baseline").gives  # others: by their method

@@ -72,7 +72,12 @@ RANGES = {
     "methods.dimn.SCALE": "[0, 1e4]",
     "NEIGHBOURS_FROM": "[0, 1e6]",
     "NUM_NEIGHBOURS": "[1, 1e6]",
+    "INNER_LR": "[0, 1000]",
+    "META_WEIGHT": "[0, 1e6]",
     # samplers
+    "LENGTH": "[0, 1e6]",
+    "TEST_DOMAINS": "[1, 1000]",
+    "TRAIN_DOMAINS": "[0, 1000]",
     "NUM_ANCHORS": "[1, 1e4]",
     "NUM_INSTANCES": "[1, 1e4]",
     # augmentations

@@ -44,9 +44,19 @@ class Place:
 
 
 def inner_grad(loss: Tensor, inputs: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
-    """The gradient of the scalar `loss` with respect to each of `inputs`; create_graph: it can be learned through."""
+    """The gradient of the scalar `loss` with respect to each of `inputs`; create_graph: it can be learned through.
+
+    Of an input that the loss does not depend on it is 0. The loss can still be part of what a phase minimises.
+    """
     with torch.autocast(loss.device.type, enabled=False):
-        return torch.autograd.grad(loss, list(inputs), create_graph=create_graph)
+        return torch.autograd.grad(
+            loss, list(inputs), retain_graph=True, create_graph=create_graph, materialize_grads=True
+        )
+
+
+def rate(group: str) -> float:
+    """Raises ValueError: outside of a training no parameter group has a learning rate."""
+    raise ValueError(f"found no optimiser for the parameter group {group}; expected a method in training")
 
 
 class Method(nn.Module):
@@ -71,6 +81,8 @@ class Method(nn.Module):
     place = Place()  # told by the trainer before `start_epoch`
     # For a step within a phase. While training the trainer's own stands here: it keeps fp16 from losing small gradients.
     inner_grad: Callable[..., tuple[Tensor, ...]] = staticmethod(inner_grad)
+    # While training: the learning rate of a parameter group at this step; the largest, where rates fall with depth.
+    rate: Callable[[str], float] = staticmethod(rate)
 
     def training_losses(self, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """`losses` and `keep` of the only phase. Nothing is remembered here: calling this twice gives equal losses."""

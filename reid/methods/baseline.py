@@ -72,7 +72,11 @@ class Baseline(Method):
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
         """One."""
-        yield self.phase_of(self.encoder(batch.images, batch.domains), batch)
+        yield self(batch)
+
+    def forward(self, batch: Batch) -> Phase:
+        """All losses of a batch."""
+        return self.phase_of(self.encoder(batch.images, batch.domains), batch)
 
     def phase_of(self, features: Mapping[str, Tensor], batch: Batch) -> Phase:
         """All losses of a batch, by the encoder's features of it.

@@ -7,6 +7,7 @@ from torch import nn
 from reid.models import norms
 from reid.models.encoder import Encoder
 from reid.models.norms import hold_statistics
+from reid.models.norms.ibn_a import HalfAndHalf
 
 
 def statistics(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -43,3 +44,14 @@ def test_statistics_are_found_and_which_of_them_a_forward_moves():
     assert [id(value) for value in norms.statistics(network)] == own[0] + own[1]
     assert [id(value) for value in norms.statistics(network, moving=True)] == own[0]
     assert norms.statistics(network.eval(), moving=True) == []
+
+
+def test_ibn_a_in_one_go_holds_its_statistics_too():
+    layer = HalfAndHalf(nn.BatchNorm2d(4)).train()
+    maps = torch.randn(3, 4, 5, 2).to(memory_format=torch.channels_last)
+    before = statistics(layer)
+    with hold_statistics(layer):
+        held = layer(maps)
+    assert all(torch.equal(value, before[name]) for name, value in statistics(layer).items())
+    assert torch.equal(held, layer(maps))
+    assert not torch.equal(layer.BN.running_mean, before["BN.running_mean"])

@@ -58,6 +58,8 @@ class HalfAndHalf(nn.Module):
         """The same in training, several times faster on a CPU; `BN` keeps its running statistics."""
         weight, bias = (torch.cat([getattr(self.IN, name), getattr(self.BN, name)]) for name in ("weight", "bias"))
         out, mean, var = _halves.normalise(maps, self.sizes[0], weight, bias, self.IN.eps, self.BN.eps)
+        if not self.BN.track_running_stats:  # `hold_statistics`
+            return out
         # The running statistics move as PyTorch's do: the variance is that of a sample.
         number, running = maps.numel() // maps.shape[1], dict(self.BN.named_buffers())
         running["num_batches_tracked"] += 1
