@@ -10,6 +10,7 @@ from reid import config, optim, trainer
 from reid.builder import objects, registry
 from reid.data import sources
 from reid.data.loader import image_batches
+from reid.methods import Place
 from reid.step import Step, Taken, phases
 
 WORLD = [
@@ -40,6 +41,7 @@ LEARNERS_SIZE = {
     "bier": ["METHOD.SLICES", "[4, 12]", "MODEL.DIM", "16"],
     "divide_and_conquer": ["METHOD.NUM_LEARNERS", "2", "METHOD.REDO", "1", "MODEL.DIM", "16"],
 }
+METHODS_NEED = {"metabin": ["MODEL.NORM", "[bin]"]}
 SAMPLERS_SIZE = {"base_and_meta": ["DATALOADER.BATCH_SIZE", "24"]}
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs" / "losses").rglob("*.yaml"))
 
@@ -52,7 +54,14 @@ def for_method(name):
     if name in LEARNERS:
         kinds = [["LOSSES", losses, *MEMORIES[memory]] for losses in LEARNERS[name] for memory in ("none", "joint")]
         return [base + LEARNERS_SIZE[name] + kind for kind in kinds]
-    return [[*base, "LOSSES", "[softmax]" if "losses" in inspect.signature(method).parameters else "[]"]]
+    return [
+        [
+            *base,
+            *METHODS_NEED.get(name, []),
+            "LOSSES",
+            "[softmax]" if "losses" in inspect.signature(method).parameters else "[]",
+        ]
+    ]
 
 
 def for_sampler(name):
@@ -105,6 +114,7 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
     optimizer = objects.optimizer(cfg, method)
     optim.set_lr(optimizer, 1.0)
     start = {g["name"]: [p.clone() for p in g["params"]] for g in method.param_groups()}
+    method.place = Place(0, range(2), len(sampler))
     plan = begin(method, sampler, pictures)
     batches = objects.loader(cfg, train_set, sampler).epoch(1, plan=plan)
     step = Step(method, optimizer)

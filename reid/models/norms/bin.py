@@ -13,7 +13,7 @@ class Bin(Conversion):
 
     Gates begin at 1, which is the network as it was; what they learn beyond 0..1 counts as 0 or 1.
     Source:  Choi et al. 2021 (MetaBIN): the layer. There the gates learn in meta steps of their own, and are clipped
-             after them; here any method learns them.
+             after them, as METHOD metabin does; here any method learns them.
     """
 
     changes_batch_norm = True
