@@ -119,7 +119,7 @@ class EmbeddingQueue(nn.Module):
 
 
 class IdentityBank(nn.Module):
-    """One row per identity, of unit length, float32 whatever the autocast: what DIMN keeps as classifier weights.
+    """One row per identity, of unit length, float32 whatever the autocast: DIMN's classifier weights, prototypes of BAU and M3L.
 
     rows: (C, D). stored: (C,) bool, the rows that hold something; the others are zero. visited: (C,) bool, the rows that
     an update has reached. A row that `fill` wrote is stored and not visited. No gradient reaches any of them.
@@ -128,6 +128,7 @@ class IdentityBank(nn.Module):
         momentum: weight of the OLD row in an update; 0 keeps the newest, above 0.5 the past weighs more.
         first_visit: what the first update of a row does with what `fill` wrote: `replace` it whole, or `blend` with it.
             Whatever fills a bank is a guess, and at a high momentum a guess would stay for the whole run.
+        in_turn: several rows of one class are blended one after another, so that the last weighs most; else by their mean.
     Source: Song et al. 2019 (DIMN), the memory's running average, as others relate it: which of alpha and 1 - alpha
     falls on the old row is not known to us; at the published 0.5 it does not matter. first_visit is ours.
     """
@@ -136,13 +137,15 @@ class IdentityBank(nn.Module):
     stored: Tensor
     visited: Tensor
 
-    def __init__(self, num_classes: int, dim: int, momentum: float = 0.5, first_visit: str = "replace"):
+    def __init__(
+        self, num_classes: int, dim: int, momentum: float = 0.5, first_visit: str = "replace", in_turn: bool = False
+    ):
         super().__init__()
         if not 0 <= momentum < 1:
             raise ValueError(f"MOMENTUM is {momentum}; expected 0 (the newest row) up to, not including, 1")
         if first_visit not in FIRST_VISITS:
             raise ValueError(f"FIRST_VISIT: no {first_visit}; there are {', '.join(FIRST_VISITS)}")
-        self.momentum, self.first_visit = momentum, first_visit
+        self.momentum, self.first_visit, self.in_turn = momentum, first_visit, in_turn
         self.register_buffer("rows", torch.zeros(num_classes, dim, dtype=torch.float32))
         self.register_buffer("stored", torch.zeros(num_classes, dtype=torch.bool))
         self.register_buffer("visited", torch.zeros(num_classes, dtype=torch.bool))
@@ -155,7 +158,15 @@ class IdentityBank(nn.Module):
 
     @torch.no_grad()
     def update(self, rows: Tensor, classes: Tensor) -> None:
-        """Blends rows (B, D) into those of their classes (B,); several of one class by their mean, whatever their order.
+        """Blends rows (B, D) into those of their classes (B,); several of one class by their mean, whatever their order, or in turn."""
+        turns = torch.zeros_like(classes)
+        if self.in_turn:
+            turns = (classes[:, None] == classes).tril(-1).sum(dim=1)  # how many of its class stand before a row
+        for turn in range(int(turns.max()) + 1):
+            self._blend(rows[turns == turn], classes[turns == turn])
+
+    def _blend(self, rows: Tensor, classes: Tensor) -> None:
+        """By the mean of a class's rows.
 
         A product with the matrix of who belongs to whom, not an indexed sum: on a GPU that would add in no fixed order,
         and the banks of several processes would drift apart in their last digits.

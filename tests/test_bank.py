@@ -25,6 +25,23 @@ def test_updates_equal_a_loop(momentum):
     assert bank.stored.tolist() == [bool(row.any()) for row in expected]
 
 
+def test_in_turn_each_row_is_blended_into_what_the_one_before_has_left():
+    generator = torch.Generator().manual_seed(0)
+    bank = IdentityBank(5, 4, 0.2, first_visit="blend", in_turn=True)
+    start = torch.randn(5, 4, generator=generator)
+    bank.fill(start)
+    expected = [unit(row) for row in start]
+    classes, rows = torch.tensor([3, 0, 3, 1, 3, 0]), torch.randn(6, 4, generator=generator)
+    bank.update(rows, classes)
+    for c, row in zip(classes.tolist(), rows, strict=True):
+        expected[c] = unit(0.2 * expected[c] + 0.8 * row)
+    assert torch.allclose(bank.rows, torch.stack(expected), atol=1e-6)
+    mean = IdentityBank(5, 4, 0.2, first_visit="blend")
+    mean.fill(start)
+    mean.update(rows, classes)
+    assert not torch.allclose(bank.rows, mean.rows, atol=0.01)
+
+
 def test_order_of_the_rows_does_not_matter():
     rows, classes = torch.randn(8, 3), torch.tensor([2, 0, 2, 1, 0, 2, 2, 1])
     order = torch.randperm(8)

@@ -41,7 +41,7 @@ LEARNERS_SIZE = {
     "bier": ["METHOD.SLICES", "[4, 12]", "MODEL.DIM", "16"],
     "divide_and_conquer": ["METHOD.NUM_LEARNERS", "2", "METHOD.REDO", "1", "MODEL.DIM", "16"],
 }
-METHODS_NEED = {"metabin": ["MODEL.NORM", "[bin]"]}
+METHODS_NEED = {"metabin": ["MODEL.NORM", "[bin]"], "bau": ["INPUT.VIEWS.strong", "[flip]"]}
 SAMPLERS_SIZE = {"base_and_meta": ["DATALOADER.BATCH_SIZE", "24"]}
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs" / "losses").rglob("*.yaml"))
 

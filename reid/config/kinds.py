@@ -77,7 +77,11 @@ RANGES = {
     "CYCLE_LOW": "[0, 1000]",
     "GATE_LR_FACTOR": "[0, 1e6]",
     "GATE_MOMENTUM": "[0, 1)",
+    "ALIGNMENT": "[0, 1e6]",
+    "DOMAIN_UNIFORMITY": "[0, 1e6]",
     "INNER_LR": "[0, 1000]",
+    "NUM_PROTOTYPES": "[0, 1e6]",
+    "UNIFORMITY": "[0, 1e6]",
     "META_WEIGHT": "[0, 1e6]",
     "START_STEP": "[0, 1e9]",
     # samplers

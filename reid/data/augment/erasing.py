@@ -12,7 +12,7 @@ MEAN = (124, 116, 104)  # of ImageNet: what is erased becomes 0 once normalised
 class Erasing(Augmentation):
     """Covers a box of 2 to 40% of the area, 0.3 to 3.3 times as high as wide. Where no box of ten fits, none is covered.
 
-    It hurts across domains, so no recipe of people uses it.
+    It hurts across domains, so no recipe of people uses it but for the strong view of BAU.
 
     Args:    prob: how often.
     Source:  Zhong et al. 2020, algorithm 1; filled with ImageNet's mean in place of noise, as re-id's strong baseline
