@@ -43,7 +43,15 @@ LEARNERS_SIZE = {
 }
 METHODS_NEED = {"metabin": ["MODEL.NORM", "[bin]"], "bau": ["INPUT.VIEWS.strong", "[flip]"]}
 SAMPLERS_SIZE = {"base_and_meta": ["DATALOADER.BATCH_SIZE", "24"]}
-RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs" / "losses").rglob("*.yaml"))
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+RECIPES = [(path, []) for path in sorted((CONFIGS / "losses").rglob("*.yaml"))]
+# The methods of domain generalization: of each the recipe that its others go by, with the smallest batch of its shares.
+DG = {"bau": ["16"], "m3l": ["16"], "metabin": ["24", "METHOD.START_STEP", "0"], "mldg": ["16"]}
+RECIPES += [
+    (CONFIGS / name / f"{recipe}.yaml", ["DATALOADER.BATCH_SIZE", *more])
+    for name, more in DG.items()
+    for recipe in ("resnet50_p1", "walkers")
+]
 
 
 def for_method(name):
@@ -86,7 +94,7 @@ CASES += [
     for name in registry.names("methods")
     for number, overrides in enumerate(for_method(name))
 ]
-CASES += [pytest.param(path, [], "off", id=f"configs-{path.stem}") for path in RECIPES]
+CASES += [pytest.param(path, size, "off", id=f"configs-{path.parent.name}-{path.stem}") for path, size in RECIPES]
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,7 @@ RANGES = {
     "ALIGNMENT": "[0, 1e6]",
     "DOMAIN_UNIFORMITY": "[0, 1e6]",
     "INNER_LR": "[0, 1000]",
+    "INNER_WEIGHT_DECAY": "[0, 10]",
     "NUM_PROTOTYPES": "[0, 1e6]",
     "UNIFORMITY": "[0, 1e6]",
     "META_WEIGHT": "[0, 1e6]",

@@ -88,6 +88,15 @@ METHODS = {
     "key encoder": "LOSSES: [softmax, triplet]\nMEMORY: {SIZE: 40, MOMENTUM: 0.5}",
     "dimn": "METHOD: {NAME: dimn, BANK_INIT: class_means}\nSAMPLER: {NAME: episode}\nLOSSES: [softmax, triplet]\nMEMORY: {SIZE: 40}",
     "ecn": "METHOD: {NAME: ecn}",
+    "bau": "METHOD: {NAME: bau}\nLOSSES: [softmax]\nINPUT: {SIZE: [32, 16], VIEWS: {strong: [flip, jitter]}}",
+    "m3l": "METHOD: {NAME: m3l}\nSAMPLER: {NAME: meta, NUM_INSTANCES: 2}\nLOSSES: [triplet]",
+    "metabin": "METHOD: {NAME: metabin}\nSAMPLER: {NAME: base_and_meta, NUM_INSTANCES: 2, LENGTH: 10}\nLOSSES: [softmax]\n"
+    "DATALOADER: {BATCH_SIZE: 24, WORKERS: 0}\nMODEL: {BACKBONE: {NAME: tiny}, NORM: [bin]}",
+}
+UNLESS_SAID = {
+    "INPUT": "{SIZE: [32, 16], AUGMENT: [flip, {NAME: crop, PAD: 2}]}",
+    "DATALOADER": "{BATCH_SIZE: 16, WORKERS: 0}",
+    "MODEL": "{BACKBONE: {NAME: tiny}}",
 }
 pytestmark = pytest.mark.slow
 
@@ -99,20 +108,19 @@ def prepare(tiny_world, tmp_path):
 
     def write(folder: str, text: str) -> Path:
         path = tmp_path / f"{folder}.yaml"
+        more = "\n".join(f"{key}: {block}" for key, block in UNLESS_SAID.items() if f"{key}:" not in text)
         path.write_text(
             f"""
 DATASETS:
   ROOT: {tiny_world}
   SOURCES: [{{NAME: folder, PATH: source_a}}, {{NAME: folder, PATH: source_b}}]
   TARGETS: [{{NAME: folder, PATH: target}}]
-INPUT: {{SIZE: [32, 16], AUGMENT: [flip, {{NAME: crop, PAD: 2}}]}}
-DATALOADER: {{BATCH_SIZE: 16, WORKERS: 0}}
-MODEL.BACKBONE.NAME: tiny
+{more}
 {text}
 SOLVER: {{EPOCHS: 2, LOG_STEPS: 1}}
 OUTPUT_DIR: {tmp_path / folder}
 DEVICE: cpu
-""".replace("MODEL.BACKBONE.NAME: tiny\n", "" if "MODEL" in text else "MODEL: {BACKBONE: {NAME: tiny}}\n")
+"""
         )
         return path
 
