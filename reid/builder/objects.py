@@ -116,6 +116,17 @@ def check_parts(cfg: CfgNode, built: Method) -> None:
         )
 
 
+def check_cameras(cfg: CfgNode, train_set: TrainSet) -> None:
+    """Raises ValueError where MODEL.BACKBONE.SIE is not the number of the sources' cameras, or some pictures have none."""
+    asked, found = cfg.MODEL.BACKBONE.SIE, len(np.unique(train_set.camids[train_set.camids >= 0]))
+    lacking = int((train_set.camids < 0).sum())
+    if asked and (asked != found or lacking):
+        without = f" and {lacking:,} pictures without one" if lacking else ""
+        raise ValueError(
+            f"MODEL.BACKBONE.SIE is {asked}; found {found} cameras in the sources{without}, expected the number of all, or 0"
+        )
+
+
 def test_transform(cfg: CfgNode) -> Test:
     return Test(size=tuple(cfg.INPUT.SIZE), interpolation=cfg.INPUT.INTERPOLATION, crop=cfg.INPUT.TEST_CROP)
 
@@ -217,6 +228,7 @@ def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None =
         stride=cfg.MODEL.BACKBONE.STRIDE,
         drop_path=cfg.MODEL.BACKBONE.DROP_PATH,
         recompute=cfg.MODEL.BACKBONE.RECOMPUTE,
+        sie=cfg.MODEL.BACKBONE.SIE,
     )
     only = getattr(made.backbone, "picture_size", None)
     if only not in (None, tuple(cfg.INPUT.SIZE)):

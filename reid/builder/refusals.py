@@ -117,7 +117,8 @@ def check_batch(cfg: CfgNode, method: Method) -> None:
     try:
         with torch.no_grad(), hold_statistics(method), torch.random.fork_rng(devices=[]):
             for mode in (True, False):
-                method.train(mode).encoder(images, torch.zeros(rows, dtype=torch.int64))
+                zeros = torch.zeros(rows, dtype=torch.int64)
+                method.train(mode).encoder(images, zeros, zeros)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(

@@ -95,6 +95,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
     train_set = data.train_set
     if earlier.content is not None:
         train_set.check_label_map(earlier.content["label_map"])
+    objects.check_cameras(cfg, train_set)
     batches = stages.samplers(cfg, train_set)
     taught_by = teacher.load(cfg, train_set)
     runtime.seed(cfg.SEED)

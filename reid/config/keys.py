@@ -51,6 +51,7 @@ RANGES = {
     "MODEL.BACKBONE.LAST_STRIDE": "[1, 2]",
     "MODEL.BACKBONE.STRIDE": "[0, 1000]",
     "MODEL.BACKBONE.DROP_PATH": "[0, 1)",
+    "MODEL.BACKBONE.SIE": "[0, 1e5]",
     "MODEL.BACKBONE.MEAN": "[0, 1]",
     "MODEL.BACKBONE.STD": "(0, 10]",
     "MODEL.DIM": "[0, 65536]",
@@ -125,6 +126,9 @@ def defaults() -> CfgNode:
     c.MODEL.BACKBONE.STRIDE = 0  # of a ViT: pixels between patches, such as 12 of 16, which overlap then; 0: their size
     c.MODEL.BACKBONE.DROP_PATH = (
         0.0  # of timm's networks: how often a block is left out for a picture, rising to this in the last
+    )
+    c.MODEL.BACKBONE.SIE = (
+        0  # of a ViT: how many cameras the sources have, for an embedding of each; 0: none, as on unseen ones
     )
     c.MODEL.BACKBONE.RECOMPUTE = False  # of timm's networks: blocks run again in the backward pass, for less memory
     # avg | max | avg+max | gem | strips4 (horizontal strips, any number); of tokens avg | cls | cls+avg | strips4

@@ -76,7 +76,7 @@ class Baseline(Method):
 
     def forward(self, batch: Batch) -> Phase:
         """All losses of a batch."""
-        return self.phase_of(self.encoder(batch.images, batch.domains), batch)
+        return self.phase_of(self.encoder(batch.images, batch.domains, batch.camids), batch)
 
     def phase_of(self, features: Mapping[str, Tensor], batch: Batch) -> Phase:
         """All losses of a batch, by the encoder's features of it.
@@ -191,7 +191,7 @@ class Baseline(Method):
             return {}
         if self.key_encoder is not None:
             with torch.no_grad():
-                features = self.key_encoder(batch.images, batch.domains)
+                features = self.key_encoder(batch.images, batch.domains, batch.camids)
         kept = {name: features[name].detach() for name in self.queues}
         return {**kept, "classes": batch.classes, "domains": batch.domains, "indices": batch.indices}
 

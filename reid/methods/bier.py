@@ -97,7 +97,7 @@ class BIER(Baseline):
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
         """One."""
-        features = self.encoder(batch.images, batch.domains)
+        features = self.encoder(batch.images, batch.domains, batch.camids)
         phase = self.phase_of(features, batch)
         if self.diversity != "none":
             with torch.autocast(batch.images.device.type, enabled=False):

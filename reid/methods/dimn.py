@@ -177,7 +177,7 @@ class DIMN(Baseline):
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
         """The baseline's one, with the losses of the mapping on top."""
-        features = self.encoder(batch.images, batch.domains)
+        features = self.encoder(batch.images, batch.domains, batch.camids)
         phase = self.phase_of(features, batch)
         embeddings = features["after"]  # (B, D)
         with torch.autocast(embeddings.device.type, enabled=False):  # the bank's own precision

@@ -60,7 +60,7 @@ class Distil(Baseline):
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
         """One."""
-        features = self.encoder(batch.images, batch.domains)
+        features = self.encoder(batch.images, batch.domains, batch.camids)
         phase = self.phase_of(features, batch)
         phase.losses.update(self.taught(features["after"], batch.images))
         yield phase

@@ -130,7 +130,7 @@ class DivideAndConquer(Baseline):
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
         """One."""
-        phase = self.phase_of(self.encoder(batch.images, batch.domains), batch)
+        phase = self.phase_of(self.encoder(batch.images, batch.domains, batch.camids), batch)
         num = self._num_active(batch.epoch)
         if self.masks and num > 1 and batch.epoch < min(self.full_from, self.joint_from):
             phase.losses["mask_diversity"] = self.mask_diversity * mean_cosine(self._masks(num))

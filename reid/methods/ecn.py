@@ -55,7 +55,7 @@ class ECN(Method):
         return f"<ecn {self.encoder!r}, {len(self.exemplars.rows):,} exemplars, {self.num_neighbours} neighbours>"
 
     def training_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        embeddings = F.normalize(self.encoder(batch.images, batch.domains)["after"])
+        embeddings = F.normalize(self.encoder(batch.images, batch.domains, batch.camids)["after"])
         with torch.autocast(embeddings.device.type, enabled=False):
             similarity = embeddings @ self.exemplars.rows.T  # (B, N)
         log_shares = (similarity / self.temperature).log_softmax(dim=1)

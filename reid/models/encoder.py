@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reid.models import backbones
+from reid.models import backbones, cameras
 from reid.models import pooling as poolings
 from reid.models.backbones import Backbone
 from reid.models.norms import BATCH_NORM, Conversion, OfDomains, of_domains
@@ -38,6 +38,7 @@ class Encoder(nn.Module):
              made for them.
              drop_path: of timm's networks, see `reid.models.backbones.build`. recompute: while training, each block of timm's runs again
              in the backward pass, for less memory; the same gradients.
+             sie: how many cameras the sources have, each with an embedding of its own, see `reid.models.cameras`; 0: none.
              features: which of `map`, `tokens` and `parts` are given besides.
     Raises:  ValueError for an option out of its range, for a pooling or a feature that the backbone does not have, and
              whatever `reid.models.backbones.build` raises.
@@ -66,6 +67,7 @@ class Encoder(nn.Module):
         stride: int = 0,
         drop_path: float = 0.0,
         recompute: bool = False,
+        sie: int = 0,
     ) -> None:
         super().__init__()
         if dim < 0:
@@ -84,6 +86,8 @@ class Encoder(nn.Module):
             stride=stride,
             drop_path=drop_path,
         )
+        if sie:
+            cameras.add(made, sie)
         grid: Any = getattr(getattr(made, "patch_embed", None), "grid_size", None)
         first = getattr(made, "cls_token", True) is not None  # of timm's some have only registers
         # In this order: the gradient's norm is summed in it.
@@ -123,7 +127,7 @@ class Encoder(nn.Module):
         """Whether each picture is normalised by itself: see `reid.models.norms.input`."""
         return hasattr(self.backbone, "input_norm")
 
-    def forward(self, images: Tensor, domains: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, domains: Tensor | None = None, camids: Tensor | None = None) -> dict[str, Tensor]:
         """images (B, 3, H, W), uint8 or float in 0..1, RGB, in either memory format -> features by name, all float32,
         also under autocast.
 
@@ -132,10 +136,11 @@ class Encoder(nn.Module):
         vectors that pooling concatenates, P is 1 for all but strips. With `mirror` only `before`, and so `after`, is of
         both views: `map`, `tokens` and `parts` are of the picture as it is, for places in a mirror image are others.
 
-        domains: (B,) int64, of each picture; needed while training with norms that go by domains.
+        domains: (B,) int64, of each picture; needed while training with norms that go by domains. camids: the same, of cameras of the
+        sources counted through; needed while training with `sie`.
         """
         images = self.normalise(images)
-        with of_domains(self.backbone, domains) if self._wants_domains else contextlib.nullcontext():
+        with of_domains(self.backbone, domains, camids) if self._wants_domains else contextlib.nullcontext():
             before, further = self._features(images)
         if self.mirror and not self.training:
             before = (before + self._features(images.flip(-1))[0]) / 2

@@ -39,7 +39,7 @@ NETWORKS = (
 # embeddings of cameras, SOLIDER's semantic control.
 BESIDE = (
     *("fc", "classifier", "head", "heads", "last_linear", "pre_logits", "proj", "attnpool", "mask_token"),
-    *("sie_embed", "semantic_embed_w", "semantic_embed_b"),
+    *("sie_embed", "pos_drop", "semantic_embed_w", "semantic_embed_b"),
 )
 FOLLOWING = (
     "relative_position_index",

@@ -36,22 +36,23 @@ class Conversion:
 
 
 class OfDomains(nn.Module):
-    """A layer that has to know which domain each row is of, while it trains."""
+    """A layer that has to know which domain, or camera, each row is of, while it trains."""
 
     domains: Tensor | None = None  # (B,) int64; given by the encoder for one forward
+    cameras: Tensor | None = None  # the same
 
 
 @contextlib.contextmanager
-def of_domains(module: nn.Module, domains: Tensor | None) -> Iterator[None]:
-    """Within, the layers below `module` that want to know are told the domain of each row, (B,) int64."""
+def of_domains(module: nn.Module, domains: Tensor | None, cameras: Tensor | None = None) -> Iterator[None]:
+    """Within, the layers below `module` that want to know are told domain and camera of each row, (B,) int64."""
     layers = [layer for layer in module.modules() if isinstance(layer, OfDomains)]
     for layer in layers:
-        layer.domains = domains
+        layer.domains, layer.cameras = domains, cameras
     try:
         yield
     finally:
         for layer in layers:
-            layer.domains = None
+            layer.domains = layer.cameras = None
 
 
 def statistics(module: nn.Module, *, moving: bool = False) -> list[Tensor]:
