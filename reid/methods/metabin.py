@@ -97,14 +97,14 @@ class MetaBIN(Baseline):
             return
         train, test = split(batch)
         with hold_statistics(self.encoder):
-            before = self.encoder(train.images, train.domains)["before"]
+            before = self.encoder(train.images, train.domains, train.camids)["before"]
             pairs = _pairs(before, train)
             loss = self.triplet(pairs) + self.shuffle(pairs) + scatter(before, train.domains)
             gradients = self.inner_grad(loss, list(gates.values()), self.second_order)
             rate = self.cycle(batch.step) * self.rate("gates")
             # The layer itself takes what is beyond 0..1 as 0 or 1.
             moved = {name: gate - rate * g for (name, gate), g in zip(gates.items(), gradients, strict=True)}
-            tested = functional_call(self.encoder, moved, (test.images, test.domains))["before"]
+            tested = functional_call(self.encoder, moved, (test.images, test.domains, test.camids))["before"]
         unusable = ~self.shuffle.usable(pairs).any()
         meta = {"meta_triplet": self.triplet(_pairs(tested, test))}
         yield Phase(meta, learns=["gates"], counts={"unusable_shuffle": unusable})
