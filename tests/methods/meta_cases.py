@@ -25,7 +25,7 @@ class Linear(nn.Module):
         self.reduce = nn.Linear(6, dim, bias=False, dtype=torch.float64)
         self.neck = nn.BatchNorm1d(dim, dtype=torch.float64)
 
-    def forward(self, images, domains=None):
+    def forward(self, images, domains=None, camids=None):
         before = self.reduce(images.flatten(1))
         return {"before": before, "after": self.neck(before)}
 

@@ -37,7 +37,7 @@ class Small(nn.Module):
             self.norm.IN.weight.uniform_(0.5, 2)
             self.norm.IN.bias.uniform_(-1, 1)
 
-    def forward(self, images, domains=None):
+    def forward(self, images, domains=None, camids=None):
         maps = self.norm(self.map(images)).square()  # so that the mean over places is no constant
         before = maps.mean((2, 3))
         return {"before": before, "after": self.neck(before)}
