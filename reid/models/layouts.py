@@ -123,7 +123,13 @@ def _clip_stage(found: re.Match[str]) -> str:
 def _dinov2(state: State) -> State:
     """Where there are registers timm has no place of the class token; it is in the token itself."""
     token, places = state.get("cls_token"), state.get("pos_embed")
-    if "reg_token" not in state or token is None or places is None or places[:1, :1].shape != token.shape:
+    if (
+        "reg_token" not in state
+        or token is None
+        or places is None
+        or places.ndim != 3
+        or places[:, :1].shape != token.shape
+    ):
         return state
     return {**state, "cls_token": token + places[:, :1], "pos_embed": places[:, 1:]}
 

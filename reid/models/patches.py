@@ -169,7 +169,7 @@ def _prefix(network: Any) -> int:
 def _grid(num: int) -> tuple[int, int] | None:
     """Rows and columns of so many places, by the forms that `resampled` names, in their order."""
     for ratio, more in ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1)):
-        columns = math.isqrt(num // ratio)
+        columns = math.isqrt(max(num, 0) // ratio)
         if columns and (ratio * columns + more) * columns == num:
             return ratio * columns + more, columns
     return None

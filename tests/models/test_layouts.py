@@ -272,6 +272,7 @@ def test_transreids_own_grid_of_overlapping_patches_is_known(caplog):
         (192, (24, 8)),
         (310, (31, 10)),
         (23, None),
+        (-1, None),
         (0, None),
     ],
 )
