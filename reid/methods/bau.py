@@ -90,7 +90,8 @@ class BAU(Baseline):
 
     def phases(self, batch: Batch) -> Iterator[Phase]:
         """One."""
-        features = self.encoder(torch.cat([batch.images, batch.views["strong"]]), batch.domains.repeat(2))
+        images = torch.cat([batch.images, batch.views["strong"]])
+        features = self.encoder(images, batch.domains.repeat(2), batch.camids.repeat(2))
         weak, strong = ({name: values.chunk(2)[half] for name, values in features.items()} for half in (0, 1))
         phase = self.phase_of(weak, batch)
         views = [
