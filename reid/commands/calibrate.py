@@ -17,7 +17,9 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     parser.add_argument(
         "--set", default="", metavar="NAME", help="what it was measured on; left out: the folder's name"
     )
-    parser.add_argument("--into", nargs="+", default=[], metavar="FOLDER", help="folders of vectors, or of exports")
+    parser.add_argument(
+        "--into", nargs="+", default=[], metavar="FOLDER", help="folders of vectors or of exports, milvus:URI"
+    )
     return parser.parse_args(words)
 
 

@@ -1,17 +1,19 @@
-"""Finds the pictures in a folder of vectors that are most like others."""
+"""Finds the pictures in a folder of vectors, or a collection of Milvus, that are most like others."""
 
 import argparse
 from collections.abc import Sequence
 
+from reid.commands import _kept
+
 
 def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    parser.add_argument("vectors", metavar="VECTORS", help="a folder that reid embed wrote")
     queries = "a picture; a folder, list or archive of pictures; or a folder of vectors of the query side"
     parser.add_argument("--query", required=True, metavar="PICTURE|FOLDER", help=queries)
     parser.add_argument("--model", metavar="MODEL", help="left out: the one that made the vectors, from where it lay")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many to find (%(default)s)")
     parser.add_argument("--camera", nargs="+", default=[], metavar="NAME", help="search only these cameras")
     parser.add_argument("--track", nargs="+", default=[], metavar="NAME", help="search only these tracks")
+    parser.add_argument("--person", nargs="+", default=[], metavar="NAME", help="search only these persons")
     parser.add_argument("--from", dest="start", metavar="TIME", help="search only from then on: seconds or a date")
     parser.add_argument("--to", dest="end", metavar="TIME", help="search only up to then")
     text = "answer `unknown` below the score for this false match rate, see reid calibrate"
@@ -22,26 +24,33 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
         "--workers", type=int, default=2, metavar="N", help="threads that read and decode (%(default)s)"
     )
     parser.add_argument("--device", default="auto", help="of a checkpoint: auto, cpu, cuda or cuda:N")
-    args = parser.parse_args(words)
+    args = _kept.parse(parser, words)
     if args.top < 1:
         parser.error("--top: expected 1 or more")
     return args
 
 
 def run(args: argparse.Namespace) -> None:
+    import functools
     import math
     import sys
 
     import reid
     from reid import escape
     from reid.export import queries
-    from reid.vectors import answers, calibrate, index, page, rows, search
+    from reid.vectors import answers, calibrate, milvus, page, rows, search
     from reid.vectors.store import Store
 
-    store = Store.open(args.vectors)
+    store: Store | milvus.Collection
+    if args.index:
+        store = milvus.Collection.open(args.index)
+        find = store.find
+    else:
+        store = Store.open(args.vectors)
+        find = functools.partial(answers.find, store)
     start = rows.seconds(args.start) if args.start else -math.inf
     end = rows.seconds(args.end) if args.end else math.inf
-    keep = search.Filter(args.camera, args.track, start, end)
+    keep = search.Filter(args.camera, args.track, start, end, args.person)
     threshold = None
     if args.fmr is not None:
         row = calibrate.of(store, args.fmr)
@@ -50,8 +59,7 @@ def run(args: argparse.Namespace) -> None:
     vectors, asked = queries.read(
         store, args.query, lambda path: reid.load(args.model or path, device=args.device), workers=args.workers
     )
-    found = index.search_best(store, vectors, args.top, keep)
-    answered = answers.of(store, asked, found, threshold)
+    answered = answers.of(asked, *find(vectors, args.top, keep), threshold)
     if args.page:
         page.write(args.page, answered, store.header, threshold)
         print(f"{args.page}: {len(answered):,} queries")

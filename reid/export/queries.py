@@ -13,14 +13,12 @@ from reid.data import records
 from reid.export.model import Model
 from reid.vectors import search, sources
 from reid.vectors.search import Hit
-from reid.vectors.store import HEADER, Store
+from reid.vectors.store import HEADER, Held, Store
 
 log = logging.getLogger("reid")
 
 
-def read(
-    store: Store, query: str | Path, load: Callable[[str], Model], *, workers: int
-) -> tuple[np.ndarray, list[Hit]]:
+def read(store: Held, query: str | Path, load: Callable[[str], Model], *, workers: int) -> tuple[np.ndarray, list[Hit]]:
     """Vectors (Q, D) float32, and what each is.
 
     query: a picture, what `reid.vectors.sources.find` takes, or a folder of vectors. load: opens a model, given where the
@@ -28,9 +26,7 @@ def read(
     Raises ValueError for another model or preprocessing than the store's, for the wrong side, and where nothing is left.
     """
     if store.header["side"] == "query":
-        raise ValueError(
-            f"search: found the query side in {store.folder}; expected the gallery's: embed --side gallery"
-        )
+        raise ValueError(f"search: found the query side in {store}; expected the gallery's: embed --side gallery")
     if (Path(query) / HEADER).is_file():
         return _stored(store, Store.open(query))
     is_picture = Path(query).suffix.lower() in records.IMAGE_SUFFIXES
@@ -47,7 +43,7 @@ def read(
     return shard.vectors, [Hit(row, str(source.root), source.first_frame) for row in search.rows(shard)]
 
 
-def _stored(store: Store, other: Store) -> tuple[np.ndarray, list[Hit]]:
+def _stored(store: Held, other: Store) -> tuple[np.ndarray, list[Hit]]:
     header = other.header
     search.check_same_model(store, header["model"]["sha256"], header["preprocessing"], header["dim"])
     if header["side"] == "gallery":

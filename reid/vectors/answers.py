@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from reid import escape
-from reid.vectors import search
+from reid.vectors import index, search
 from reid.vectors.rows import Row
-from reid.vectors.search import Found, Hit
+from reid.vectors.search import Filter, Found, Hit
 from reid.vectors.store import Header, Store
 
 SHOWN = ("camera", "time", "track", "person", "frame", "box", "path")
@@ -26,9 +28,14 @@ class Answer:
     found: list[tuple[float, Hit]]
 
 
-def of(store: Store, queries: Sequence[Hit], found: Found, threshold: float | None = None) -> list[Answer]:
-    """The rows of what was found, those below `threshold` left out."""
-    rows = search.hits(store, found.ids)
+def find(store: Store, queries: np.ndarray, top: int, keep: Filter) -> tuple[Found, dict[int, Hit]]:
+    """By the store's index where it has one, else exact; and the rows of what was found, by their ids."""
+    found = index.search_best(store, queries, top, keep)
+    return found, search.hits(store, found.ids)
+
+
+def of(queries: Sequence[Hit], found: Found, rows: dict[int, Hit], threshold: float | None = None) -> list[Answer]:
+    """What was found for each query, those below `threshold` left out."""
     answers = []
     for query, ids, scores in zip(queries, found.ids.tolist(), found.scores.tolist(), strict=True):
         kept = [(score, rows[i]) for i, score in zip(ids, scores, strict=True) if i >= 0]

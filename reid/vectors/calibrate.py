@@ -8,7 +8,7 @@ from typing import TypedDict
 import numpy as np
 
 from reid.vectors.search import check_same_model
-from reid.vectors.store import Store
+from reid.vectors.store import Held, Store
 
 MOST = 4_000  # rows of each side: about 8 million pairs, which say what a rate of 1e-5 is
 LEAST_PERSONS, LEAST_PAIRS = 10, 10  # fewer people, or fewer pairs past the threshold, say nothing
@@ -97,7 +97,7 @@ def calibrate(
     return made
 
 
-def of(store: Store, fmr: float) -> Calibration:
+def of(store: Held, fmr: float) -> Calibration:
     """A store's calibration for a rate. Raises ValueError where it has none."""
     rows = store.header["calibration"]
     for row in rows:
@@ -105,8 +105,7 @@ def of(store: Store, fmr: float) -> Calibration:
             return row
     there = ", ".join(f"{row['fmr']:g}" for row in rows) or "none"
     raise ValueError(
-        f"--fmr: found {fmr:g}; {store.folder} is calibrated for {there}: reid calibrate LABELLED --fmr {fmr:g} "
-        f"--into {store.folder}"
+        f"--fmr: found {fmr:g}; {store} is calibrated for {there}: reid calibrate LABELLED --fmr {fmr:g} --into {store}"
     )
 
 

@@ -10,25 +10,16 @@ import numpy as np
 from reid.data import files
 from reid.vectors import index
 from reid.vectors.search import check_same_model
-from reid.vectors.store import Shard, Store
+from reid.vectors.store import Held, Shard, Store, input_of
 
 KEYS = {"person": "person", "track": "track", "picture": "path"}  # what can be removed, and the column it stands in
 
 
 def add(store: Store, other: Store) -> int:
     """Copies the rows of `other` into `store`; returns how many. They are searched from then on, by an index once it is
-    built again. Raises ValueError for vectors of another model or side, and for an input that is there already."""
-    said = other.header
-    check_same_model(store, said["model"]["sha256"], said["preprocessing"], said["dim"])
-    if store.header["side"] != other.header["side"]:
-        raise ValueError(
-            f"--add: found the side {other.header['side']} in {other.folder}; expected {store.header['side']}, as in {store.folder}"
-        )
-    for each in (store, other):
-        _finished(each)
-    there = {each["listing"] for each in store.header["inputs"]}
-    if there & {each["listing"] for each in other.header["inputs"]}:
-        raise ValueError(f"--add: found the pictures of {other.folder} in {store.folder} already; expected new ones")
+    built again. Raises ValueError as `check_can_add`."""
+    _finished(store)
+    check_can_add(store, other)
     with files.alone(store.folder.absolute()):
         start, added = store.num_shards, 0
         for number, shard in other.shards():
@@ -39,6 +30,21 @@ def add(store: Store, other: Store) -> int:
         store.write_header()
         store.write_refused()
     return added
+
+
+def check_can_add(there: Held, other: Store) -> None:
+    """Raises ValueError for vectors of another model or side, for an input that is there already, and for a store that is not
+    finished."""
+    said = other.header
+    check_same_model(there, said["model"]["sha256"], said["preprocessing"], said["dim"])
+    if there.header["side"] != said["side"]:
+        raise ValueError(
+            f"--add: found the side {said['side']} in {other}; expected {there.header['side']}, as in {there}"
+        )
+    _finished(other)
+    listings = {each["listing"] for each in there.header["inputs"]}
+    if listings & {each["listing"] for each in said["inputs"]}:
+        raise ValueError(f"--add: found the pictures of {other} in {there} already; expected new ones")
 
 
 def remove(store: Store, persons: Sequence[str] = (), tracks: Sequence[str] = (), pictures: Sequence[str] = ()) -> int:
@@ -90,8 +96,8 @@ def _finished(store: Store) -> None:
 
 def _marked(store: Store, number: int, shard: Shard, asked: dict[str, list[str]]) -> tuple[np.ndarray, np.ndarray]:
     """(N,) and (R,) bool: the rows, and the refused pictures, that are meant."""
-    root = store.input(number)["root"]
-    pictures = [_relative(path, root) for path in asked["picture"]]
+    root = input_of(store.header, number)["root"]
+    pictures = [relative(path, root) for path in asked["picture"]]
     wanted = {**asked, "picture": pictures}
     gone = np.zeros(len(shard.vectors), bool)
     refused_gone = np.zeros(len(shard.refused["path"]), bool)
@@ -107,15 +113,21 @@ def _check_there(store: Store, asked: dict[str, list[str]]) -> None:
     missing = [(kind, name) for kind, names in asked.items() for name in names]
     for number, shard in store.shards():
         missing = [(k, n) for k, n in missing if not any(m.any() for m in _marked(store, number, shard, _only(k, n)))]
+    check_found(missing, store)
+
+
+def check_found(missing: Sequence[tuple[str, str]], there: Held) -> None:
+    """Raises ValueError where there are any of these, (kind, name) each."""
     if missing:
         told = ", ".join(f"{kind} {name!r}" for kind, name in missing)
-        raise ValueError(f"vectors: found no row of {told} in {store.folder}; nothing was removed: look at the names")
+        raise ValueError(f"vectors: found no row of {told} in {there}; nothing was removed: look at the names")
 
 
 def _only(kind: str, name: str) -> dict[str, list[str]]:
     return {**{each: [] for each in KEYS}, kind: [name]}
 
 
-def _relative(path: str, root: str) -> str:
+def relative(path: str, root: str) -> str:
+    """A path as the rows below `root` have it; one that is not absolute, or not below it, as it is."""
     given = Path(path)
     return given.relative_to(root).as_posix() if given.is_absolute() and given.is_relative_to(root) else path

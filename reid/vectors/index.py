@@ -75,12 +75,9 @@ def build(store: Store, kind: str = "auto", seed: int = 0) -> About | None:
     expected = search.exact(store, queries, TOP).ids
     while True:
         found = Index(graph, own, about).search(store, queries, TOP).ids
-        recall = float(np.mean([np.isin(one, other).mean() for one, other in zip(expected, found, strict=True)]))
-        about["recall"][str(about["effort"])] = round(recall, 4)
-        log.info("%s, effort %d: %.1f%% of the exact first %d found", kind, about["effort"], 100 * recall, TOP)
-        if recall >= RECALL or about["effort"] >= (graph.nlist if kind == "ivfpq" else min(num, 4096)):
+        most = graph.nlist if kind == "ivfpq" else min(num, 4096)
+        if enough(about, expected, found, most):
             break
-        about["effort"] *= 2
     content = io.BytesIO()
     np.save(content, own, allow_pickle=False)
     store.put(IDS, content.getvalue())
@@ -93,6 +90,19 @@ def build(store: Store, kind: str = "auto", seed: int = 0) -> About | None:
     unseen.replace(store.folder / GRAPH)
     store.put(ABOUT, f"{json.dumps(about, indent=2)}\n".encode())
     return about
+
+
+def enough(about: Any, expected: np.ndarray, found: np.ndarray, most: int) -> bool:
+    """Notes in `about`, and logs, how much of the exact answers' ids (Q, TOP) was found; whether it is RECALL. If not, and the
+    effort is less than `most`, it is doubled.
+    """
+    recall = float(np.mean([np.isin(one, other).mean() for one, other in zip(expected, found, strict=True)]))
+    about["recall"][str(about["effort"])] = round(recall, 4)
+    log.info("%s, effort %d: %.1f%% of the exact first %d found", about["kind"], about["effort"], 100 * recall, TOP)
+    if recall >= RECALL or about["effort"] >= most:
+        return True
+    about["effort"] *= 2
+    return False
 
 
 def exists(store: Store) -> bool:

@@ -11,9 +11,9 @@ import faiss
 import numpy as np
 
 from reid.vectors.rows import Row
-from reid.vectors.store import Shard, Store
+from reid.vectors.store import Held, Shard, Store, input_of
 
-SEARCHED = ("position", "camera", "track", "time")  # the columns a search reads of every row
+SEARCHED = ("position", "camera", "track", "person", "time")  # the columns a search reads of every row
 _POSITION_BITS = 32
 
 
@@ -36,19 +36,25 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Filter:
-    """Which rows are searched: of any of these cameras and tracks (empty: all), from `start` to `end` in seconds."""
+    """Which rows are searched: of any of these cameras, tracks and persons (empty: all), from `start` to `end` in seconds."""
 
     cameras: Sequence[str] = ()
     tracks: Sequence[str] = ()
     start: float = -math.inf
     end: float = math.inf
+    persons: Sequence[str] = ()
+
+    @property
+    def names(self) -> dict[str, Sequence[str]]:
+        """The columns of which some names only are searched, and these."""
+        wanted = {"camera": self.cameras, "track": self.tracks, "person": self.persons}
+        return {column: names for column, names in wanted.items() if names}
 
     def mask(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """(N,) bool. A row whose time is not known is left out as soon as a time is asked for."""
         keep = np.ones(len(columns["position"]), bool)
-        for name, wanted in (("camera", self.cameras), ("track", self.tracks)):
-            if wanted:
-                keep &= np.isin(columns[name], list(wanted))
+        for column, names in self.names.items():
+            keep &= np.isin(columns[column], list(names))
         if (self.start, self.end) != (-math.inf, math.inf):
             keep &= (columns["time"] >= self.start) & (columns["time"] <= self.end)
         return keep
@@ -59,10 +65,20 @@ EVERYTHING = Filter()
 
 def ids(number: int, columns: dict[str, np.ndarray]) -> np.ndarray:
     """(N,) int64: a row keeps its id whatever is added or removed."""
-    return (number << _POSITION_BITS) + columns["position"]
+    return first_id(number) + columns["position"]
 
 
-def check_same_model(store: Store, sha256: str, preprocessing: dict[str, Any], dim: int) -> None:
+def first_id(number: int) -> int:
+    """That a row of this shard could have, and no row of one before."""
+    return number << _POSITION_BITS
+
+
+def shard_of(own: int) -> int:
+    """The number of the shard that a row's id names."""
+    return own >> _POSITION_BITS
+
+
+def check_same_model(store: Held, sha256: str, preprocessing: dict[str, Any], dim: int) -> None:
     """Raises ValueError, naming what differs, for vectors that cannot be compared with those of `store`."""
     header = store.header
     pairs: dict[str, tuple[Any, Any]] = {
@@ -73,7 +89,7 @@ def check_same_model(store: Store, sha256: str, preprocessing: dict[str, Any], d
     for name, (there, asked) in pairs.items():
         if there != asked:
             raise ValueError(
-                f"vectors: found the {name} {asked} where {store.folder} has {there}; expected vectors of one model"
+                f"vectors: found the {name} {asked} where {store} has {there}; expected vectors of one model"
             )
 
 
@@ -131,7 +147,7 @@ def hits(store: Store, found: np.ndarray) -> dict[int, Hit]:
 
 def hits_of(store: Store, number: int, shard: Shard, places: np.ndarray | slice = slice(None)) -> list[Hit]:
     """The rows of a shard that stand at `places`, all unless given."""
-    source = store.input(number)
+    source = input_of(store.header, number)
     return [Hit(row, source["root"], source["first_frame"]) for row in rows(shard, places)]
 
 

@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
@@ -57,6 +57,29 @@ class Header(TypedDict):
     inputs: list[Input]
 
 
+class Held(Protocol):
+    """Vectors that are kept: a `Store`, or a collection of Milvus. `str` says where."""
+
+    header: Header
+
+
+def check_header(header: Any) -> None:
+    """Raises ValueError for what is no header of this version."""
+    if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("version") != VERSION:
+        found = header if isinstance(header, dict) else {}
+        raise ValueError(f"found format {found.get('format')!r}, version {found.get('version')!r}")
+    schema.check(header, Header)
+
+
+def input_of(header: Header, number: int) -> Input:
+    """The input that the rows of a shard come from."""
+    for each in header["inputs"]:
+        if number < each["shards"]:
+            return each
+        number -= each["shards"]
+    raise IndexError(number)
+
+
 @dataclass(frozen=True)
 class Shard:
     """vectors: (N, D) float32. columns: (N, ...) each, by name. refused: (R,) each: path, person, reason."""
@@ -80,6 +103,9 @@ class Store:
     def __init__(self, folder: str | Path, header: Header) -> None:
         self.folder, self.header = Path(folder), header
 
+    def __str__(self) -> str:
+        return str(self.folder)
+
     @classmethod
     def open(cls, folder: str | Path) -> Store:
         """Raises FileNotFoundError, or ValueError for a header that does not fit."""
@@ -88,10 +114,8 @@ class Store:
             raise FileNotFoundError(f"vectors: found no {path}; expected a folder written by reid embed")
         try:
             header = json.loads(path.read_text(encoding="utf-8"))
-            if header.get("format") != FORMAT or header.get("version") != VERSION:
-                raise ValueError(f"found format {header.get('format')!r}, version {header.get('version')!r}")
-            schema.check(header, Header)
-        except (ValueError, AttributeError) as error:
+            check_header(header)
+        except ValueError as error:
             raise ValueError(
                 f"vectors: {path} is no header of version {VERSION} ({error}); embed the pictures again into a new folder"
             ) from None
@@ -115,14 +139,6 @@ class Store:
 
     def path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npz"
-
-    def input(self, number: int) -> Input:
-        """The one that a shard's rows come from."""
-        for each in self.header["inputs"]:
-            if number < each["shards"]:
-                return each
-            number -= each["shards"]
-        raise IndexError(number)
 
     def shards(self) -> Iterator[tuple[int, Shard]]:
         """(number, shard) of each that is there, one at a time, its vectors mapped from disk."""

@@ -14,7 +14,7 @@ import pytest
 from reid.data import files
 from reid.export.model import Model
 from reid.vectors import embed, sources
-from reid.vectors.store import Store
+from reid.vectors.store import Store, input_of
 
 IDENTITY = {
     "sha256": "a" * 64,
@@ -74,7 +74,7 @@ def test_every_picture_has_its_vector_and_what_is_known_of_it(tree, tmp_path):
             assert (found["camera"], found["time"], found["track"]) == (str(red % 3), red, "")
             assert source.rows[found["position"]].path == path
             seen.append(path)
-        assert store.input(number)["root"] == str(tree)
+        assert input_of(store.header, number)["root"] == str(tree)
     assert sorted(seen) == seen
     assert len(seen) == 97
 
