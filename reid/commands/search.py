@@ -10,6 +10,12 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     queries = "a picture; a folder, list or archive of pictures; or a folder of vectors of the query side"
     parser.add_argument("--query", required=True, metavar="PICTURE|FOLDER", help=queries)
     parser.add_argument("--model", metavar="MODEL", help="left out: the one that made the vectors, from where it lay")
+    several = parser.add_mutually_exclusive_group()
+    several.add_argument(
+        "--together", action="store_true", help="all pictures of QUERY as one: by the mean of their vectors"
+    )
+    several.add_argument("--tracks", action="store_true", help="the pictures of each track of QUERY as one")
+    parser.add_argument("--one-per-track", action="store_true", help="find each track once, by its best row")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many to find (%(default)s)")
     parser.add_argument("--camera", nargs="+", default=[], metavar="NAME", help="search only these cameras")
     parser.add_argument("--track", nargs="+", default=[], metavar="NAME", help="search only these tracks")
@@ -27,6 +33,8 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     args = _kept.parse(parser, words)
     if args.top < 1:
         parser.error("--top: expected 1 or more")
+    if args.fmr is not None and (args.together or args.tracks):
+        parser.error("--fmr: is measured on single pictures; expected no --together and no --tracks")
     return args
 
 
@@ -38,16 +46,16 @@ def run(args: argparse.Namespace) -> None:
     import reid
     from reid import escape
     from reid.export import queries
-    from reid.vectors import answers, calibrate, milvus, page, rows, search
+    from reid.vectors import answers, calibrate, milvus, page, rows, search, tracks
     from reid.vectors.store import Store
 
     store: Store | milvus.Collection
     if args.index:
         store = milvus.Collection.open(args.index)
-        find = store.find
+        found_by = store.find
     else:
         store = Store.open(args.vectors)
-        find = functools.partial(answers.find, store)
+        found_by = functools.partial(answers.find, store)
     start = rows.seconds(args.start) if args.start else -math.inf
     end = rows.seconds(args.end) if args.end else math.inf
     keep = search.Filter(args.camera, args.track, start, end, args.person)
@@ -59,7 +67,12 @@ def run(args: argparse.Namespace) -> None:
     vectors, asked = queries.read(
         store, args.query, lambda path: reid.load(args.model or path, device=args.device), workers=args.workers
     )
-    answered = answers.of(asked, *find(vectors, args.top, keep), threshold)
+    counts = [1] * len(asked)
+    if args.together or args.tracks:
+        vectors, asked, counts = tracks.together(vectors, asked, by_track=args.tracks)
+    find = functools.partial(found_by, keep=keep)
+    found, hits = tracks.once(find, vectors, args.top) if args.one_per_track else find(vectors, args.top)
+    answered = answers.of(asked, found, hits, threshold, pictures=counts, one_per_track=args.one_per_track)
     if args.page:
         page.write(args.page, answered, store.header, threshold)
         print(f"{args.page}: {len(answered):,} queries")

@@ -22,10 +22,12 @@ _UNKNOWN: dict[str, Any] = dict.fromkeys(SHOWN, "") | {"frame": -1, "box": (0, 0
 
 @dataclass(frozen=True)
 class Answer:
-    """query: what was asked. found: (score, hit), the best first; empty where nothing reached the threshold."""
+    """query: what was asked. found: (score, hit), the best first; empty where nothing reached the threshold. rescoring: what the
+    scores are, if not those of single pictures."""
 
     query: Hit
     found: list[tuple[float, Hit]]
+    rescoring: str = ""
 
 
 def find(store: Store, queries: np.ndarray, top: int, keep: Filter) -> tuple[Found, dict[int, Hit]]:
@@ -34,12 +36,27 @@ def find(store: Store, queries: np.ndarray, top: int, keep: Filter) -> tuple[Fou
     return found, search.hits(store, found.ids)
 
 
-def of(queries: Sequence[Hit], found: Found, rows: dict[int, Hit], threshold: float | None = None) -> list[Answer]:
-    """What was found for each query, those below `threshold` left out."""
+def of(
+    queries: Sequence[Hit],
+    found: Found,
+    rows: dict[int, Hit],
+    threshold: float | None = None,
+    *,
+    pictures: Sequence[int] = (),
+    one_per_track: bool = False,
+) -> list[Answer]:
+    """What was found for each query, those below `threshold` left out.
+
+    pictures: of how many each query is the mean; 1 each unless given. one_per_track: whether tracks were found once.
+    """
     answers = []
-    for query, ids, scores in zip(queries, found.ids.tolist(), found.scores.tolist(), strict=True):
+    counts = pictures or [1] * len(queries)
+    for query, ids, scores, count in zip(queries, found.ids.tolist(), found.scores.tolist(), counts, strict=True):
         kept = [(score, rows[i]) for i, score in zip(ids, scores, strict=True) if i >= 0]
-        answers.append(Answer(query, [(score, hit) for score, hit in kept if threshold is None or score >= threshold]))
+        mean = f"mean of {count:,} pictures" if count > 1 else ""
+        said = "; ".join(filter(None, [mean, "the best row of each track" if one_per_track else ""]))
+        above = [(score, hit) for score, hit in kept if threshold is None or score >= threshold]
+        answers.append(Answer(query, above, said))
     return answers
 
 
@@ -58,6 +75,7 @@ def to_json(answers: Sequence[Answer], header: Header, threshold: float | None) 
         "answers": [
             {
                 "query": known(answer.query.row),
+                **({"rescoring": answer.rescoring} if answer.rescoring else {}),
                 "found": [
                     {"rank": rank, "score": round(score, 6), **known(hit.row)}
                     for rank, (score, hit) in enumerate(answer.found, start=1)
@@ -75,7 +93,8 @@ def to_table(answers: Sequence[Answer], threshold: float | None) -> str:
     names = [name for name in SHOWN if any(name in known(row) for row in hits)]
     lines = []
     for answer in answers:
-        lines.append(f"query {escape.line(answer.query.row.path)}{_at(answer.query.row)}")
+        said = f" ({answer.rescoring})" if answer.rescoring else ""
+        lines.append(f"query {escape.line(answer.query.row.path)}{_at(answer.query.row)}{said}")
         if not answer.found:
             lines.append(f"  unknown: nothing scores {threshold:.4f} or more" if threshold is not None else "  nothing")
         cells = [["rank", "score", *names]] if answer.found else []

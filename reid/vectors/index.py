@@ -143,7 +143,7 @@ class Index:
         covered = [number for number in store.numbers() if number in set(self.about["shards"])]
         passing = [np.empty(0, np.int64)]
         for number in covered:
-            columns = store.read(number, *search.SEARCHED).columns
+            columns = store.read(number, *keep.columns).columns
             passing.append(search.ids(number, columns)[keep.mask(columns)])
         there = np.isin(self.own, np.concatenate(passing))
         if 2 * there.sum() < len(self.own):

@@ -26,7 +26,7 @@ def write(path: str | Path, answers: Sequence[Answer], header: Header, threshold
     unknown = "unknown" + ("" if threshold is None else f": nothing scores {threshold:.4f} or more")
     shown = []
     for answer in answers:
-        titled = [("query", answer.query)]
+        titled = [(answer.rescoring or "query", answer.query)]
         titled += [(f"{rank}: {score:.4f}", hit) for rank, (score, hit) in enumerate(answer.found, start=1)]
         cells = [_cell(hit, images[id(hit)], title) for title, hit in titled]
         shown.append({"cells": cells, "unknown": "" if answer.found else unknown})

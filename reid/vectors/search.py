@@ -13,7 +13,6 @@ import numpy as np
 from reid.vectors.rows import Row
 from reid.vectors.store import Held, Shard, Store, input_of
 
-SEARCHED = ("position", "camera", "track", "person", "time")  # the columns a search reads of every row
 _POSITION_BITS = 32
 
 
@@ -50,12 +49,21 @@ class Filter:
         wanted = {"camera": self.cameras, "track": self.tracks, "person": self.persons}
         return {column: names for column, names in wanted.items() if names}
 
+    @property
+    def timed(self) -> bool:
+        return (self.start, self.end) != (-math.inf, math.inf)
+
+    @property
+    def columns(self) -> list[str]:
+        """What a search reads of every row, besides its vector."""
+        return ["position", *self.names, *(["time"] if self.timed else [])]
+
     def mask(self, columns: dict[str, np.ndarray]) -> np.ndarray:
         """(N,) bool. A row whose time is not known is left out as soon as a time is asked for."""
         keep = np.ones(len(columns["position"]), bool)
         for column, names in self.names.items():
             keep &= np.isin(columns[column], list(names))
-        if (self.start, self.end) != (-math.inf, math.inf):
+        if self.timed:
             keep &= (columns["time"] >= self.start) & (columns["time"] <= self.end)
         return keep
 
@@ -104,7 +112,7 @@ def exact(
     queries = np.ascontiguousarray(queries, np.float32)
     found = Found.none(len(queries), top)
     for number in store.numbers() if numbers is None else numbers:
-        shard = store.read(number, *SEARCHED)
+        shard = store.read(number, *keep.columns)
         mask = keep.mask(shard.columns)
         own = ids(number, shard.columns)
         rows = np.asarray(shard.vectors)  # no memmap, which faiss.contrib.torch_utils takes for a tensor

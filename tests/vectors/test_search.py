@@ -58,6 +58,7 @@ def test_exact_search_is_a_sort_of_all_scores(store, top):
     [
         (Filter(cameras=["c1", "c3"]), lambda row, i: row["camera"] in ("c1", "c3")),
         (Filter(tracks=["t7"]), lambda row, i: row["track"] == "t7"),
+        (Filter(persons=["p5", "p6"]), lambda row, i: row["person"] in ("p5", "p6")),
         (Filter(start=20), lambda row, i: row["time"] >= 20),
         (Filter(start=20, end=100), lambda row, i: 20 <= row["time"] <= 100),
         (
@@ -296,7 +297,7 @@ def test_vectors_of_another_model_are_not_added(store, tmp_path, changes, messag
 def test_answers_as_table_and_json(store):
     query = search.Hit(search.Row("q\n.jpg"), "/", 1)
     found = search.exact(store, QUERIES[:2], 3)
-    made = answers.of(store, [query, query], found, threshold=float(found.scores[0, 1]))
+    made = answers.of([query, query], found, search.hits(store, found.ids), float(found.scores[0, 1]))
     assert [len(answer.found) for answer in made] == [2, int((found.scores[1] >= found.scores[0, 1]).sum())]
     lines = answers.to_table(made[:1], None).splitlines()
     assert lines[0] == r"query q\n.jpg"
@@ -315,7 +316,7 @@ def test_answers_as_table_and_json(store):
     assert said["answers"][0]["query"] == {"path": "q\n.jpg"}
     assert said["answers"][0]["found"][0]["path"] == best.path
     assert said["terms"] == store.header["terms"]
-    (unknown,) = answers.of(store, [query], search.exact(store, QUERIES[:1], 3), threshold=1e6)
+    (unknown,) = answers.of([query], *answers.find(store, QUERIES[:1], 3, search.EVERYTHING), 1e6)
     assert answers.to_table([unknown], 1e6).splitlines()[1] == "  unknown: nothing scores 1000000.0000 or more"
 
 
