@@ -32,7 +32,8 @@ def together(vectors: np.ndarray, asked: Sequence[Hit], *, by_track: bool) -> tu
 def once(find: Find, queries: np.ndarray, top: int) -> tuple[Found, dict[int, Hit]]:
     """The `top` tracks by their best rows; a row without a track counts as one. What `find` gives is asked for as deep as is
     needed."""
-    made, hits = Found.none(len(queries), top), {}
+    made = Found.none(len(queries), top)
+    hits: dict[int, Hit] = {}
     left, depth = np.arange(len(queries)), 4 * top
     while len(left):
         found, rows = find(queries[left], depth)
