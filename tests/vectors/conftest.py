@@ -1,7 +1,9 @@
 """A short run of the tiny world with its export: the model that the tests of the commands use."""
 
+import sys
 from pathlib import Path
 
+import milvus_stand_in
 import pytest
 from tiny_run import build
 
@@ -43,3 +45,11 @@ def refused(capsys):
         return line
 
     return run
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """The stand-in as pymilvus, empty."""
+    monkeypatch.setitem(sys.modules, "pymilvus", milvus_stand_in)
+    monkeypatch.setattr(milvus_stand_in.MilvusClient, "worlds", {})
+    return milvus_stand_in.MilvusClient

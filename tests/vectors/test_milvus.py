@@ -66,16 +66,6 @@ def lite(tmp_path_factory):
         process.wait()
 
 
-@pytest.fixture
-def stand_in(monkeypatch):
-    """The stand-in as pymilvus, empty."""
-    import milvus_stand_in
-
-    monkeypatch.setitem(sys.modules, "pymilvus", milvus_stand_in)
-    monkeypatch.setattr(milvus_stand_in.MilvusClient, "worlds", {})
-    return milvus_stand_in.MilvusClient
-
-
 @pytest.fixture(params=["stand-in", pytest.param("lite", marks=pytest.mark.slow)])
 def place(request) -> str:
     """A place where no collection is yet."""

@@ -8,7 +8,7 @@ from pathlib import Path
 PAGE = (Path(__file__).parents[2] / "docs" / "vectors.md").read_text(encoding="utf-8")
 
 
-def test_commands_and_code_of_the_page(trained, tiny_world, call, tmp_path, monkeypatch, capsys):
+def test_commands_and_code_of_the_page(trained, tiny_world, stand_in, call, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained, tmp_path / "runs" / "demo")
     (tmp_path / "people").symlink_to(tiny_world / "target" / "bounding_box_test")
