@@ -4,16 +4,12 @@ Milvus Lite needs faiss-cpu, whose folder that of another faiss would be, so it 
 python -m venv /tmp/lite; /tmp/lite/bin/pip install milvus-lite; pip install pymilvus; REID_TEST_MILVUS=/tmp/lite/bin/python
 """
 
-import importlib.util
 import itertools
 import json
 import math
-import os
 import shutil
 import socket
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -26,44 +22,6 @@ from reid.vectors.store import Shard, Store
 
 QUERIES = np.random.default_rng(5).normal(size=(7, 8)).astype(np.float32)
 names = map("people_{}".format, itertools.count())
-
-
-@pytest.fixture(scope="session")
-def lite(tmp_path_factory):
-    """The address of a Milvus Lite in a process of its own, which ends with the tests."""
-    python = os.environ.get("REID_TEST_MILVUS", "")
-    if not python or importlib.util.find_spec("pymilvus") is None:
-        pytest.skip("needs pymilvus here, and REID_TEST_MILVUS: the python of a venv with milvus-lite")
-    folder = tmp_path_factory.mktemp("lite")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [
-        python,
-        "-m",
-        "milvus_lite",
-        "server",
-        "--data-dir",
-        folder / "data",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        port,
-    ]
-    with (folder / "log").open("w") as log:
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        process = subprocess.Popen(list(map(str, words)), stdout=log, stderr=log, env=environment)
-    try:
-        for _ in range(600):
-            assert process.poll() is None, (folder / "log").read_text()
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(params=["stand-in", pytest.param("lite", marks=pytest.mark.slow)])
