@@ -42,6 +42,7 @@ CLASSES = torch.tensor([0, 0, 1, 1])
 TRAINING = {
     **dict.fromkeys(("checkpoint", "sha256", "pretrained", "fingerprint"), "none"),
     **{"step": 1, "method": {"NAME": "baseline"}, "sources": [], "protocol": {}, "results": [], "norms": []},
+    **{"plugins": [], "processes": 1, "average": 0.0},
 }
 ABOUT = {"interpolation": "bilinear", "crop": 1.0, "flip": False, "pictures": "noise", "bilinear": None}
 COLUMNS = "{:32}{:>9}{:>9}{:>18}  {:24}{:>8}"

@@ -107,7 +107,9 @@ class M3L(Baseline):
         yield with_meta(phase, meta, self.meta_weight)
         with torch.no_grad(), hold_statistics(self.encoder):
             parts = _by_domain(batch)
-            rows = torch.cat([F.normalize(self.encoder(part.images, part.domains)["after"]) for part in parts])
+            rows = torch.cat(
+                [F.normalize(self.encoder(part.images, part.domains, part.camids)["after"]) for part in parts]
+            )
         fresh = processes.gather({"rows": rows, "classes": torch.cat([part.classes for part in parts])})
         self.bank.update(**fresh)
 
@@ -118,7 +120,7 @@ class M3L(Baseline):
         """
         phases, found = [], []
         for part in _by_domain(batch):
-            features = self.encoder(part.images, part.domains)
+            features = self.encoder(part.images, part.domains, part.camids)
             phase = self.phase_of(features, part)
             mixtures = self._mixed(features["before"], seen) if seen else [features["after"]]
             phase.losses["bank"] = torch.stack([self.bank_loss(rows, part) for rows in mixtures]).mean()
