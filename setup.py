@@ -52,6 +52,7 @@ setup(
     extras_require={
         "data": ["h5py"],
         "export": ["onnx>=1.17.0", "onnxscript>=0.7.2", "onnxruntime>=1.20.1"],  # as tried with torch 2.7.0
+        "openvino": ["openvino", "nncf"],
         "plot": ["matplotlib"],
         "milvus": ["pymilvus>=2.5"],
         "search": ["optuna>=5"],

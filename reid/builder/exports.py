@@ -13,11 +13,11 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, runtime
-from reid.builder import objects, plugins, registry
+from reid.builder import objects, plugins, registry, runs
 from reid.data.loader import read_image
 from reid.evaluation import protocol, report
 from reid.export import card as cards
-from reid.export import folder, trackers
+from reid.export import folder, precision, trackers
 from reid.export.graphs import OPSET
 from reid.export.model import Encode, Identity, Model
 from reid.methods import Method
@@ -32,18 +32,33 @@ def export(
     input_kind: str = "float",
     opset: int = OPSET,
     average: bool = False,
+    bits: str = "fp32",
+    calibrate: int = precision.USUAL,
+    score: bool = False,
+    overrides: Sequence[str] = (),
 ) -> cards.Card:
     """Writes the checkpoint `weights` into the folder `output`, see `reid.export.folder.write`; returns its card.
 
     average: the running average of the weights, also where TEST.EMA of the run did not ask for it.
+    bits: fp32, fp16 or int8, for which so many pictures of the sources `calibrate` the ranges of activations.
+    score: scores the targets by the checkpoint and by the export, whose card then has both; of a lower precision only.
+    overrides: KEY VALUE ... on top of the checkpoint's config, such as DATASETS.ROOT.
     """
     runtime.start_log(None)
-    folder.check_request(Path(output), formats, input_kind, opset)
-    cfg, method, content = _restore(weights, {"TEST.EMA": True} if average else {})
-    raw, origin = _pictures(cfg)
+    folder.check_request(Path(output), formats, input_kind, opset, bits, calibrate)
+    words = [*overrides, *(["TEST.EMA", "true"] if average else [])]
+    cfg, method, content = _restore(weights, words)
+    num = folder.NUM_PICTURES if bits == "fp32" else folder.NUM_COMPARED
+    raw, origin = _pictures(cfg, num)
+    learned, calibrated = _calibration(cfg, content, calibrate) if bits == "int8" else ([], None)
     transform = objects.test_transform(cfg)
-    pictures = torch.from_numpy(np.stack([transform(picture) for picture in raw])).permute(0, 3, 1, 2)
-    bilinear = trackers.compare(_neck(method), transform, tuple(cfg.INPUT.SIZE), raw)
+
+    def stacked(images: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack([transform(image) for image in images])).permute(0, 3, 1, 2)
+
+    pictures = stacked(raw)
+    bilinear = trackers.compare(_neck(method), transform, tuple(cfg.INPUT.SIZE), raw[: folder.NUM_PICTURES])
+    lower: cards.Card = {"name": bits, "compared": origin, "calibrated": calibrated, "scores": []}
     about = {
         "interpolation": cfg.INPUT.INTERPOLATION,
         "crop": cfg.INPUT.TEST_CROP,
@@ -51,6 +66,7 @@ def export(
         "pictures": origin,
         "bilinear": bilinear,
         "training": _training(cfg, content, Path(weights)),
+        **({} if bits == "fp32" else {"precision": lower}),
     }
     card = folder.write(
         method,
@@ -60,6 +76,8 @@ def export(
         opset=opset,
         pictures=pictures,
         about=about,
+        bits=bits,
+        calibration=stacked(learned) if learned else None,
     )
     said = f"cosine to the vectors of trackers, which resize bilinearly: {bilinear['mean']} in the mean, {bilinear['least']} at least"
     if bilinear["least"] < trackers.ENOUGH:
@@ -72,6 +90,11 @@ def export(
     else:
         runtime.log.info("%s", said)
     runtime.log.info("checked on %s; %s says how to use them", origin, Path(output) / cards.MARKDOWN_NAME)
+    if score:
+        rows = [*runs.score(None, weights, words), *runs.score(cfg, output)]
+        lower["scores"] = [row for row in rows if row["kind"] == "dataset" and "rescoring" not in row]
+        card = {**card, "precision": lower}
+        cards.write(Path(output), card)
     return card
 
 
@@ -113,7 +136,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
     return Model(sides, transform, dim=dim, about=about, encoder=method.encoder, identity=identity)
 
 
-def _restore(path: str | Path, overrides: config.Overrides = ()) -> tuple[CfgNode, Method, dict[str, Any]]:
+def _restore(path: str | Path, overrides: Sequence[str] = ()) -> tuple[CfgNode, Method, dict[str, Any]]:
     """A checkpoint's config, method and content; none of its data sets is needed."""
     content = checkpoint.load(path)
     cfg = config.parse(content["config"], overrides)
@@ -129,8 +152,8 @@ def _restore(path: str | Path, overrides: config.Overrides = ()) -> tuple[CfgNod
 # ---- what the graphs are checked on
 
 
-def _pictures(cfg: CfgNode) -> tuple[list[np.ndarray], str]:
-    """8 pictures (H, W, 3) uint8 of the first target found on disk, and what they are; drawn ones where none is."""
+def _pictures(cfg: CfgNode, num: int) -> tuple[list[np.ndarray], str]:
+    """`num` pictures (H, W, 3) uint8 of the first target found on disk, and what they are; drawn ones where none is."""
     for entry in cfg.DATASETS.TARGETS:
         block = registry.entry(entry, "DATASETS.TARGETS")
         if block["NAME"] == "walkers" and not Path(cfg.DATASETS.WALKERS_ROOT).is_dir():
@@ -138,16 +161,34 @@ def _pictures(cfg: CfgNode) -> tuple[list[np.ndarray], str]:
         try:
             (dataset,) = objects.datasets(cfg, [block])
             samples = dataset.trials[0].query
-            samples = [samples[i * len(samples) // folder.NUM_PICTURES] for i in range(folder.NUM_PICTURES)]
+            samples = [samples[i * len(samples) // num] for i in range(num)]
             images = [read_image(sample.path) for sample in samples]
         except (OSError, ValueError) as error:
             runtime.log.info("the check cannot use %s: %s", block["NAME"], error)
         else:
             return images, f"{len(samples)} pictures of {dataset.name}"
     rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (folder.NUM_PICTURES, 8, 4, 3), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (num, 8, 4, 3), dtype=np.uint8)
     drawn = [cv2.resize(colours, tuple(cfg.INPUT.SIZE[::-1])) for colours in coarse]
     return drawn, f"{len(drawn)} drawn patches of colour (no target on disk)"
+
+
+def _calibration(cfg: CfgNode, content: dict[str, Any], num: int) -> tuple[list[np.ndarray], str]:
+    """`num` pictures (H, W, 3) uint8 that the checkpoint was trained on, spread over its sources, and what they are."""
+    sets = objects.datasets(cfg, cfg.DATASETS.SOURCES)
+    strange = [dataset.name for dataset in sets if dataset.name not in content["label_map"]]
+    if strange:
+        raise ValueError(
+            f"DATASETS.SOURCES: found {', '.join(strange)}, expected sets that the checkpoint was trained on"
+        )
+    samples = [sample for dataset in sets for sample in dataset.train]
+    if len(samples) < num:
+        raise ValueError(
+            f"--calibrate: found {len(samples)} pictures in the sources, expected {num}; ask for fewer, at least "
+            f"{precision.FEWEST}"
+        )
+    images = [read_image(samples[i * len(samples) // num].path) for i in range(num)]
+    return images, f"{num} pictures of the sources {', '.join(dataset.name for dataset in sets)}"
 
 
 def _neck(method: Method) -> Callable[[np.ndarray], np.ndarray]:

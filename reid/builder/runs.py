@@ -13,7 +13,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from reid import checkpoint, config, processes, runtime
-from reid.builder import objects, page, plugins, refusals, registry, resuming, stages, teacher
+from reid.builder import exported, objects, page, plugins, refusals, registry, resuming, stages, teacher
 from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
 from reid.data import overlap, sources
 from reid.data.looks import Look
@@ -187,29 +187,39 @@ def score(
     overrides: Sequence[str] = (),
     output: str | Path | None = None,
 ) -> Rows:
-    """Scores the checkpoint `weights` on the targets of `cfg`, or an untrained method where there is none.
+    """Scores the checkpoint or export `weights` on the targets of `cfg`, or an untrained method where there is none.
 
-    cfg: None takes the checkpoint's own, with `overrides` on top. A checkpoint needs none of its sources on disk.
-    output: folder of the rows; None: `test` beside the checkpoint.
+    cfg: None takes the checkpoint's own, of an export the defaults, with `overrides` on top. Neither needs any of its sources
+        on disk.
+    output: folder of the rows; None: `test` beside the checkpoint, or `<export>-test` beside the export.
     """
     runtime.start_log(None)
-    content = None if weights is None else checkpoint.load(weights)
+    graphs = exported.Exported(weights) if weights is not None and exported.is_one(weights) else None
+    content = None if weights is None or graphs else checkpoint.load(weights)
     if cfg is None:
-        if content is None:
+        if weights is None:
             raise ValueError("scoring needs --config, --weights or both")
-        cfg = config.parse(content["config"], overrides)
+        cfg = config.load(None, overrides) if content is None else config.parse(content["config"], overrides)
+    if graphs:
+        cfg = graphs.config(cfg)
     if not cfg.DATASETS.TARGETS:
         raise ValueError("DATASETS.TARGETS is empty; name at least one set to score, such as [market1501]")
-    origins = registry.origins(cfg, without=("LOGGERS", *([] if content is None else ["DATASETS.SOURCES"])))
+    origins = registry.origins(cfg, without=("LOGGERS", *([] if weights is None else ["DATASETS.SOURCES"])))
     _, targets, found = refusals.check_pictures([], objects.targets(cfg))
     rules = rules_of(cfg, [], targets)
     runtime.seed(cfg.SEED)
-    if content is None:
+    method: Method
+    if graphs:
+        training = graphs.card["training"]
+        method, rules["sources"] = graphs, training["protocol"]["sources"]
+        folder, notes, trained_by, step = graphs.folder, [], training.get("processes", 1), training["step"]
+        output = folder.with_name(f"{folder.absolute().name}-test") if output is None else output
+    elif content is None:
         source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES) if cfg.LOSSES else []
         train_set = sources.join(source_sets) if source_sets else None
         num_classes, num_samples = (train_set.num_classes, len(train_set)) if train_set else (0, 0)
         method = objects.method(cfg, num_classes=num_classes, num_samples=num_samples)
-        folder, notes, trained_by = Path(cfg.OUTPUT_DIR), notes_of(source_sets), 0
+        folder, notes, trained_by, step = Path(cfg.OUTPUT_DIR), notes_of(source_sets), 0, 0
     else:
         rules["sources"] = content["protocol"]["sources"]
         targets = _known(targets, found, content)
@@ -220,6 +230,7 @@ def score(
         checkpoint.load_state(method, state, weights or "")
         objects.check_pixels(cfg, method)
         folder, notes, trained_by = Path(weights or "").parent, content["notes"], content["processes"]
+        step = content["progress"]["step"]
     device = runtime.device(cfg.DEVICE)
     with RunFolder(folder / "test" if output is None else output) as run:
         if (run / "model_last.pth").exists():
@@ -228,6 +239,7 @@ def score(
             )
         keep = cfg.TEST.CACHE is not False
         scorer = Scorer(cfg, method, targets, [], run, rules, notes, device, trained_by, keep=keep)
+        scorer.rows_say = graphs.rows_say() if graphs else {}
         refusals.check_shared_memory(cfg, [], targets)
         run.open(config.dump(cfg))
         method.to(device)
@@ -235,13 +247,12 @@ def score(
         _say(targets, "targets")
         for note in notes:
             runtime.log.warning("trained on: %s", note)
-        if content is not None and "pictures" not in content:
-            runtime.log.warning(
-                "the checkpoint is an older one, which does not know its pictures: they are not compared"
-            )
+        if graphs or (content is not None and "pictures" not in content):
+            which = "an export" if graphs else "the checkpoint is an older one, which"
+            runtime.log.warning("%s does not know the pictures of its training: they are not compared", which)
         for line in (*_told(rules), repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
             runtime.log.info("%s", line)
-        scorer.score_targets(content["progress"]["step"] if content else 0)
+        scorer.score_targets(step)
         _write_page(cfg, run)
     return scorer.rows
 

@@ -42,6 +42,7 @@ class Scorer:
         self.selection, self.keeps_page = cfg.TEST.SELECT, cfg.TEST.REPORT
         self.last_step: int | None = None  # of a training: its page is of that scoring alone
         self.rows: Rows = []
+        self.rows_say: dict[str, Any] = {}  # of what is scored, besides
         extras: dict[str, Any] = {
             "rerank": cfg.TEST.RERANK,
             "query_expansion": cfg.TEST.QUERY_EXPANSION,
@@ -95,7 +96,7 @@ class Scorer:
         notes = {dataset.name: [*self.source_notes, *dataset.notes] for dataset in datasets}
         notes["mean"] = [*self.source_notes, *notes_of(datasets)]
         for row in rows:
-            row["processes"] = self.trained_by
+            row |= {"processes": self.trained_by, **self.rows_say}
             if notes[row["dataset"]]:
                 row["notes"] = notes[row["dataset"]]
             if row["kind"] == "mean":

@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from reid.export import opset as opsets
 from reid.export.runners import INPUT, OUTPUT
 from reid.methods import Method
 from reid.models.encoder import Encoder
 
 INPUT_KINDS = ("float", "uint8")
-OPSET = 18  # the lowest that torch's exporter writes; turning its graphs into an older one fails
+OPSET = 18  # the lowest that torch's exporter writes; `reid.export.opset` makes 17 of it
 
 
 @dataclass(frozen=True)
@@ -41,26 +42,38 @@ class _Side(nn.Module):
         return encode(images)
 
 
-def trace(method: Method, side: str, *, size: tuple[int, int], input_kind: str) -> Graph:
+def trace(method: Method, side: str, *, size: tuple[int, int], input_kind: str, half: bool = False) -> Graph:
     """The graph of `side` (query, gallery, or both) for pictures of `size` (height, width); `method` itself is not changed.
 
     input_kind: `uint8`: RGB as decoded, everything inside. `float`: the caller has divided by 255, taken `mean` off and
     divided by `std`; an encoder that normalises each picture by itself keeps doing so inside, and is given 0..1.
+    half: the backbone is in float16; what comes before and after it, and so input and output, stays float32.
     """
     copied = copy.deepcopy(method).cpu().eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
     example = torch.zeros(2, 3, *size, dtype=torch.uint8)
+    encoders = [module for module in copied.modules() if isinstance(module, Encoder)]
     if input_kind == "float":
         example = example.float()
-        for module in copied.modules():
-            if isinstance(module, Encoder):
-                module.mean.zero_()
-                module.std.fill_(1)
+        for encoder in encoders:
+            encoder.mean.zero_()
+            encoder.std.fill_(1)
+    if half:
+        for encoder in encoders:
+            _halve(encoder)
     module = _Side(copied, side)
     _drop_unused(module, _export(module, example))
     program = _export(module, example)
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, which would travel in the files
     return Graph(module, program, example)
+
+
+def _halve(encoder: Encoder) -> None:
+    backbone = encoder.backbone.half()
+    if encoder.instance_norm:
+        backbone.input_norm.float()
+    backbone.register_forward_pre_hook(lambda _, given: (given[0].half(),))
+    backbone.register_forward_hook(lambda _, given, found: found.float())
 
 
 def _export(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
@@ -95,8 +108,8 @@ def write(name: str, graph: Graph, path: Path, *, opset: int, notes: dict[str, s
 def check_opset(opset: int) -> None:
     """Raises ValueError for an ONNX version that cannot be written."""
     newest = importlib.import_module("onnx").defs.onnx_opset_version()
-    if not OPSET <= opset <= newest:
-        raise ValueError(f"--opset: found {opset}; torch's exporter and the onnx package write {OPSET} to {newest}")
+    if not opsets.TARGET <= opset <= newest:
+        raise ValueError(f"--opset: found {opset}; expected {opsets.TARGET} to {newest}, which can be written here")
 
 
 def _write_onnx(graph: Graph, path: Path, opset: int, notes: dict[str, str]) -> None:
@@ -104,19 +117,24 @@ def _write_onnx(graph: Graph, path: Path, opset: int, notes: dict[str, str]) -> 
         graph.program,
         input_names=[INPUT],
         output_names=[OUTPUT],
-        opset_version=opset,
+        opset_version=max(opset, OPSET),
         dynamic_shapes=({0: "batch"},),
         dynamo=True,
         verbose=False,
     )
     assert program is not None, "torch.onnx.export with dynamo=True gives a program"
     written = program.model.opset_imports[""]
-    if written != opset:  # the exporter says so in its log only
+    if written != max(opset, OPSET):  # the exporter says so in its log only
         raise ValueError(f"--opset: found {written} where {opset} was asked for; this network cannot be written in it")
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # more stack traces
     program.model.metadata_props.update(notes)
     program.save(path, external_data=False)  # one file, which holds up to 2 GB
+    if opset < OPSET:
+        onnx = importlib.import_module("onnx")
+        model = onnx.load(path)
+        opsets.lower(model)
+        onnx.save(model, path)
 
 
 def _write_torchscript(graph: Graph, path: Path) -> None:

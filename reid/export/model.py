@@ -29,7 +29,8 @@ Picture = str | os.PathLike | np.ndarray  # a file, or (H, W, 3) uint8 RGB
 
 
 class Identity(TypedDict):
-    """sha256: of the checkpoint, also where an export of it is open. path: where it was opened. preprocessing: what is
+    """sha256: of the checkpoint, also where an export of it in float32 is open; of the graphs' own in a lower precision, whose
+    vectors are others. path: where it was opened. preprocessing: what is
     done to a picture. terms: name, title, terms, page and status of each set that it learned from. calibration: what
     `reid calibrate` wrote into an export's card."""
 
@@ -179,12 +180,15 @@ def load(path: str | Path, device: str = "auto") -> Model:
     transform = transforms.Test(tuple(inputs["size"]), inputs["interpolation"], inputs["crop"])
     opened = {graph["side"]: _open(folder, graph, card) for graph in graphs}
     sides = {side: opened.get(side) or opened["both"] for side in SIDES}
-    about = f"{card['training']['method']['NAME']} on {card['training']['backbone']} from {name}"
+    lower = card["precision"]["name"] if "precision" in card else ""
+    about = (
+        f"{card['training']['method']['NAME']} on {card['training']['backbone']} from {name}{lower and f' in {lower}'}"
+    )
     preprocessing = {key: inputs[key] for key in ("size", "interpolation", "crop")}
 
     def identity() -> Identity:
         return {
-            "sha256": card["training"]["sha256"],
+            "sha256": cards.digest(graphs) if lower else card["training"]["sha256"],
             "about": about,
             "path": str(path.absolute()),
             "preprocessing": {**preprocessing, "flip": card["output"]["flip"]},

@@ -32,7 +32,10 @@ FORMATS = {
     "pt2": Format(".pt2", (), ("torch",), "pip install torch"),
     "torchscript": Format(".torchscript", (), ("torch",), "pip install torch"),
     "openvino": Format(
-        ".xml", ("onnx", "onnxscript", "openvino"), ("openvino",), "pip install onnx onnxscript openvino"
+        ".xml",
+        ("onnx", "onnxscript", "openvino"),
+        ("openvino",),
+        "pip install onnx onnxscript openvino, and nncf for int8",
     ),
 }
 
@@ -52,10 +55,15 @@ def start(name: str, path: Path) -> Run:
 
 def normalised(run: Run, normalise: Mapping[str, Any] | None) -> Run:
     """`run` for uint8 pictures: does what a card's `input.normalise` leaves to the caller; None: nothing is."""
+    return run if normalise is None else lambda images: run(prepared(images, normalise))
+
+
+def prepared(images: np.ndarray, normalise: Mapping[str, Any] | None) -> np.ndarray:
+    """Pictures (B, 3, H, W) uint8 RGB as a graph takes them: what `normalised` gives it."""
     if normalise is None:
-        return run
+        return images
     scale, mean, std = (np.array(normalise[key], np.float32) for key in ("scale", "mean", "std"))
-    return lambda images: run((images.astype(np.float32) / scale - mean[:, None, None]) / std[:, None, None])
+    return (images.astype(np.float32) / scale - mean[:, None, None]) / std[:, None, None]
 
 
 def _onnx(path: Path) -> Run:

@@ -237,8 +237,18 @@ def test_without_a_target_on_disk_drawn_pictures_are_used_and_the_card_tells_wha
         ({"formats": ["onnx", "tflite"]}, "--format: no tflite; there are onnx, pt2, torchscript, openvino"),
         ({"formats": []}, "--format: no name given; there are onnx"),
         ({"input_kind": "half"}, "--input: no half; there are float, uint8"),
-        ({"opset": 11}, r"--opset: found 11; .* write 18 to \d\d"),
-        ({"opset": 99}, r"--opset: found 99; .* write 18 to \d\d"),
+        ({"opset": 16}, r"--opset: found 16; expected 17 to \d\d"),
+        ({"opset": 99}, r"--opset: found 99; expected 17 to \d\d"),
+        ({"bits": "int4"}, "--precision: no int4; there are fp32, fp16, int8"),
+        (
+            {"bits": "int8", "formats": ["onnx", "pt2"]},
+            "found int8 for the format pt2, which has none; expected onnx, ope",
+        ),
+        (
+            {"bits": "fp16", "formats": ["torchscript"]},
+            "found fp16 for the format torchscript, which has none; expected onnx",
+        ),
+        ({"bits": "int8", "calibrate": 31}, "--calibrate: found 31 pictures, expected 32 or more"),
     ],
 )
 def test_request_that_cannot_be_met_is_one_line_before_any_work(tmp_path, options, message):
