@@ -51,7 +51,7 @@ def remove(store: Store, persons: Sequence[str] = (), tracks: Sequence[str] = ()
     """Removes every row of these; returns how many. The shards that had one are written anew at once, so no search finds
     it again; an index still holds its code until `compact`.
 
-    pictures: paths as rows have them, or absolute; of a video or an archive all that was cut from it by its own path.
+    pictures: paths as rows have them, or absolute; the path of a video means all that was cut from it.
     Raises ValueError, and removes nothing, where one of them has no row.
     """
     _finished(store)
