@@ -54,4 +54,4 @@ def lit(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 in the light of `heat` (h, w) uint8: bright where it is high. Light alone says it, no colour."""
     size = image.shape[1], image.shape[0]
     light = cv2.resize(heat.astype(np.float32) / 255, size, interpolation=cv2.INTER_LINEAR)
-    return (image * (0.15 + 0.85 * light[..., None])).astype(np.uint8)
+    return (image * (0.3 + 0.7 * light[..., None])).astype(np.uint8)

@@ -6,21 +6,28 @@ import shutil
 import pytest
 import tiny_run
 
-from reid.builder import page, runs
+from reid import config
+from reid.builder import demo, page, runs
 
 pytestmark = pytest.mark.slow
 
+PLACE = "{{NAME: walkers, DOMAIN: {}, IDS: 8, PICTURES: 4}}".format
+SMALL = {
+    "DATASETS.SOURCES": f"[{PLACE('harbour')}, {PLACE('campus')}]",
+    "DATASETS.TARGETS": f"[{PLACE('bridge')}, {PLACE('square')}]",
+    "DATALOADER.BATCH_SIZE": "8",
+    "DATALOADER.WORKERS": "0",
+    "SOLVER.EPOCHS": "1",
+}
+
 
 @pytest.fixture(scope="module")
-def browser(tiny_world, tmp_path_factory):
-    """Chromium without scripts of the page, at the page of a tiny run with its pictures."""
+def chromium():
+    """Without scripts of the page."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is absent: pip install selenium")
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (program and driver):
         pytest.skip("no chromium with its chromedriver: apt-get install chromium chromium-driver")
-    run = tmp_path_factory.mktemp("browser") / "run"
-    runs.train(tiny_run.build(tiny_world, run, {"LOSSES": "[softmax]", "SOLVER.EPOCHS": "1", "TEST.REPORT": "True"}))
-    page.write([run], run / page.PAGE, pictures=True)
     options = webdriver.ChromeOptions()
     options.binary_location = program
     for word in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
@@ -28,8 +35,37 @@ def browser(tiny_world, tmp_path_factory):
     options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     with webdriver.Chrome(options, webdriver.ChromeService(driver)) as opened:
-        opened.get((run / page.PAGE).as_uri())
         yield opened
+
+
+def of_demo(folder, request):
+    """The demo in small."""
+    places = {"DATASETS.WALKERS_ROOT": str(folder / "walkers"), "OUTPUT_DIR": str(folder / "run")}
+    words = [word for pair in {**SMALL, **places}.items() for word in pair]
+    demo.run(config.load("configs/demo.yaml", words))
+
+
+def of_pku(folder, request):
+    """A run of two tiny sources, scored on people of PKU-Reid, whose pictures the page shows here and nowhere else."""
+    (folder / "data").mkdir()
+    for place in (
+        *request.getfixturevalue("tiny_world").iterdir(),
+        request.getfixturevalue("real_data") / "pku_reid_dev",
+    ):
+        (folder / "data" / place.name).symlink_to(place)
+    more = {"DATASETS.TARGETS": "[pku_reid]", "LOSSES": "[softmax]", "SOLVER.EPOCHS": "1", "TEST.REPORT": "True"}
+    runs.train(tiny_run.build(folder / "data", folder / "run", more))
+    page.write([folder / "run"], folder / "run" / page.PAGE, pictures=True)
+
+
+@pytest.fixture(scope="module", params=[of_demo, of_pku])
+def browser(request, chromium, tmp_path_factory):
+    """Chromium at the page of a run."""
+    folder = tmp_path_factory.mktemp("browser")
+    request.param(folder, request)
+    chromium.get_log("performance"), chromium.get_log("browser")  # what was before is forgotten
+    chromium.get((folder / "run" / page.PAGE).as_uri())
+    return chromium
 
 
 def test_nothing_is_asked_of_anybody_and_the_console_is_empty(browser):
@@ -45,7 +81,7 @@ def test_every_picture_is_decoded(browser):
     assert min(widths) > 0
 
 
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [320, 360, 400, 1200])
 def test_page_is_no_wider_than_the_screen(browser, width):
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
