@@ -7,13 +7,13 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from reid import checkpoint, config, escape, runtime
+from reid import escape
 from reid.builder import exports, objects, runs
+from reid.builder.page import sheet
 from reid.data.loader import read_image
 from reid.data.records import Dataset
 from reid.data.walkers.floor import pixels
-from reid.evaluation import rank, ranked
-from reid.evaluation.embed import embed
+from reid.evaluation import rank
 from reid.evaluation.rank import Ids
 
 LINE = "| {:16} | {:>18} | {:>18} | {:>18} |"
@@ -26,7 +26,8 @@ def run(cfg: CfgNode) -> list[dict[str, Any]]:
     trained = runs.train(cfg, resume=True) or runs.score(None, folder / "model_final.pth")
     exports.export(folder / "model_final.pth", folder / "export")
     targets = objects.targets(cfg)
-    _draw_ranks(cfg, targets[0], folder)
+    if cfg.TEST.REPORT:
+        sheet.write(folder, folder / "ranked.png")
     print("\nRank-1 / mAP in percent, on drawn people of places never trained on:\n")
     print(LINE.format("place", "16x4 pixels", "untrained encoder", "trained encoder"))
     print(LINE.format("-" * 16, "-" * 17 + ":", "-" * 17 + ":", "-" * 17 + ":"))
@@ -38,7 +39,7 @@ def run(cfg: CfgNode) -> list[dict[str, Any]]:
     print(f"""
 weights            {folder / "model_final.pth"}
 model for others   {folder / "export"}  (model.onnx, card.md)
-ranked results     {folder / "ranked.png"}  (query, then what it found: right in green, wrong in red)
+ranked results     {folder / "ranked.png"}  (query, then what it found; wrong ones are dashed)
 results as a page  {folder / "run.html"}
 log and results    {folder / "log.txt"}, {folder / "results.jsonl"}""")
     return trained
@@ -56,19 +57,3 @@ def _floor(dataset: Dataset) -> dict[str, float]:
     query, gallery = (pixels(read_image(sample.path) for sample in side) for side in (trial.query, trial.gallery))
     scores = rank.score(query, gallery, Ids.of(trial.query), Ids.of(trial.gallery))
     return {"R1": float(scores.cmc[0]), "mAP": scores.mAP}
-
-
-def _draw_ranks(cfg: CfgNode, dataset: Dataset, folder: Path) -> None:
-    content = checkpoint.load(folder / "model_final.pth")
-    num_classes = sum(len(pids) for pids in content["label_map"].values())
-    method = objects.method(
-        config.parse(content["config"]), num_classes=num_classes, num_samples=content["num_samples"]
-    )
-    checkpoint.load_state(method, content["model"], folder / "model_final.pth")
-    method.eval()
-    (trial,) = dataset.trials
-    options = {"transform": objects.test_transform(cfg), "batch_size": cfg.TEST.BATCH_SIZE, "workers": 0}
-    query = embed(method.encode_query, trial.query, **options)
-    gallery = embed(method.encode_gallery, trial.gallery or trial.query, **options)
-    ranked.sheet(trial, method.similarity(query, gallery), folder / "ranked.png")
-    runtime.log.info("ranked results of %s drawn", dataset.name)

@@ -74,7 +74,7 @@ def _names(found: Sequence[Recipe]) -> dict[str, str]:
 
 def _view(name: str, cfg: CfgNode, run: Run, album: Album) -> dict[str, Any]:
     """What the page says of one run. kept: what its scoring left for the page, empty where it did not."""
-    kept = _read(run)
+    kept = kept_of(run)
     return {
         "name": name,
         "about": {**{key: run.rows[0][key] for key in ("step", "seed", "selection")}, "folder": run.path},
@@ -83,7 +83,7 @@ def _view(name: str, cfg: CfgNode, run: Run, album: Album) -> dict[str, Any]:
     }
 
 
-def _read(run: Run) -> list[Kept]:
+def kept_of(run: Run) -> list[Kept]:
     """What was kept of the run's last scoring; nothing where it was of another, or made without TEST.REPORT."""
     path = Path(run.path, KEPT)
     if not path.is_file():

@@ -85,7 +85,7 @@ def _list(ranked: Ranked, kept: Kept, cfg: CfgNode, album: Album) -> dict[str, A
 def _cell(picture: Picture | Found, kind: str, title: str, album: Album | None) -> dict[str, Any]:
     address, said = "", ""
     if album is not None:
-        image = _try(picture["path"])
+        image = picture_at(picture["path"])
         address = "" if image is None else album.add(image)
         said = "" if address else "missing" if image is None else "no room on this page"
     name = PurePath(picture["path"]).name
@@ -102,7 +102,7 @@ def _cell(picture: Picture | Found, kind: str, title: str, album: Album | None) 
 
 def _lit(picture: Picture | Found, heat: list[list[int]], title: str, cfg: CfgNode, album: Album) -> dict[str, Any]:
     cell = _cell(picture, "lit", title, None)
-    image = _try(picture["path"])
+    image = picture_at(picture["path"])
     if image is not None:  # as the encoder saw it, so that the places are the same
         cell["picture"] = album.add(pages.lit(objects.test_transform(cfg)(image), np.array(heat)))
     return cell
@@ -113,7 +113,8 @@ def _named(picture: Picture | Found) -> str:
     return f"person {picture['pid']}{camera}"
 
 
-def _try(path: str) -> np.ndarray | None:
+def picture_at(path: str) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB; None where it is no longer there."""
     try:
         return read_image(path)
     except (ValueError, OSError):
