@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +36,7 @@ def quantise(name: str, path: Path, images: np.ndarray, choices: Sequence[int] =
     images: (N, 3, H, W) as the graph takes them, of which it learns the ranges of activations.
     """
     seen = images[:: max(1, len(images) // FEWEST)][:FEWEST]
-    with tempfile.TemporaryDirectory() as unseen:
+    with tempfile.TemporaryDirectory() as unseen, _root_logger_kept():
         for file in {path, path.with_suffix(".bin")}:
             if file.exists():
                 shutil.copy(file, unseen)
@@ -46,6 +48,17 @@ def quantise(name: str, path: Path, images: np.ndarray, choices: Sequence[int] =
             if cosines(runners.start(name, path)(seen), expected)["mean"] >= GOOD:
                 break
     return {"spared": spared}
+
+
+@contextlib.contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """onnxruntime's quantiser warns by the root logger, which by that gets a handler and would repeat every line of ours."""
+    handler = logging.NullHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def cosines(found: np.ndarray, expected: np.ndarray) -> Card:
