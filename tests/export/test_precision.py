@@ -141,9 +141,9 @@ def test_both_sides_of_an_asymmetric_method_become_int8(made, tmp_path, file):
 
 
 def test_int8_is_calibrated_on_pictures_of_the_sources_spread_over_all(made, monkeypatch):
+    cfg, _, content = exports._restore(made("plain") / "model_final.pth")
     read = []
     monkeypatch.setattr(exports, "read_image", read.append)
-    cfg, _, content = exports._restore(made("plain") / "model_final.pth")
     images, said = exports._calibration(cfg, content, 40)
     assert (len(images), said) == (40, "40 pictures of the sources source_a, source_b")
     assert len(set(read)) == 40
