@@ -18,6 +18,7 @@ SMALL = {
     "DATALOADER.BATCH_SIZE": "8",
     "DATALOADER.WORKERS": "0",
     "SOLVER.EPOCHS": "1",
+    "SOLVER.WARMUP_STEPS": "2",
 }
 
 
