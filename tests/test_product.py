@@ -123,6 +123,8 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
     optim.set_lr(optimizer, 1.0)
     start = {g["name"]: [p.clone() for p in g["params"]] for g in method.param_groups()}
     method.place = Place(0, range(2), len(sampler))
+    # While training its forwards have pictures, domains and cameras: some norms and tokens go by them.
+    method.encoder.register_forward_pre_hook(told_of_domains_and_cameras)
     plan = begin(method, sampler, pictures)
     batches = objects.loader(cfg, train_set, sampler).epoch(1, plan=plan)
     step = Step(method, optimizer)
@@ -142,6 +144,10 @@ def test_three_steps_move_every_parameter_group(train_set, pictures, recipe, ove
         query, gallery = method.encode_query(batch.images), method.encode_gallery(batch.images)
     assert query.shape == gallery.shape
     assert query.dtype == gallery.dtype == torch.float32
+
+
+def told_of_domains_and_cameras(encoder, given):
+    assert not encoder.training or len(given) == 3
 
 
 def begin(method, sampler, pictures):

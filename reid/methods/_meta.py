@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from reid.data.loader import Batch
 from reid.data.samplers.meta import META_TEST, META_TRAIN
+from reid.losses import Term
 from reid.methods import Method, Phase
 
 Direction = Callable[[Tensor, Tensor], Tensor]  # gradient and parameter -> what is taken off, times the rate
+
+
+def expect_some(losses: Sequence[Term]) -> None:
+    """Raises ValueError where there are no losses to learn by."""
+    if not losses:
+        raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
 
 
 def split(batch: Batch) -> tuple[Batch, Batch]:

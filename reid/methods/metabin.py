@@ -19,7 +19,7 @@ from reid.losses.domain_triplet import DomainTriplet
 from reid.losses.triplet import Triplet
 from reid.memory import CrossBatch
 from reid.methods import Phase
-from reid.methods._meta import split
+from reid.methods._meta import expect_some, split
 from reid.methods.baseline import Baseline
 from reid.models.encoder import Encoder
 from reid.models.norms import hold_statistics
@@ -73,8 +73,7 @@ class MetaBIN(Baseline):
         second_order: bool = False,
     ):
         super().__init__(encoder, losses, memory, negatives_within_domain, metric, classes)
-        if not losses:
-            raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
+        expect_some(losses)
         if not self._gates():
             raise ValueError("found no gates in the encoder; expected some: add bin to MODEL.NORM")
         self.triplet, self.shuffle = Triplet(margin), DomainTriplet()

@@ -11,7 +11,7 @@ from reid.data.loader import Batch
 from reid.losses import Term
 from reid.memory import CrossBatch
 from reid.methods import Phase
-from reid.methods._meta import inner_step, split, with_meta
+from reid.methods._meta import expect_some, inner_step, split, with_meta
 from reid.methods.baseline import Baseline
 from reid.models.encoder import Encoder
 from reid.models.norms import hold_statistics
@@ -47,8 +47,7 @@ class MLDG(Baseline):
         second_order: bool = False,
     ):
         super().__init__(encoder, losses, memory, negatives_within_domain, metric, classes)
-        if not losses:
-            raise ValueError("LOSSES is empty; name at least one, such as [{NAME: softmax}, {NAME: triplet}]")
+        expect_some(losses)
         self.inner_lr, self.meta_weight, self.second_order = inner_lr, meta_weight, second_order
 
     def __repr__(self) -> str:

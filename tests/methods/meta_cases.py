@@ -66,7 +66,10 @@ def differences(function, value, size=1e-6):
 
 
 def assert_resumed_equals_unbroken(tiny_world, folder, monkeypatch, overrides, stop=4):
-    """A run that ends before its batch number `stop`, in the middle of its first epoch, and goes on; returns the log's last line."""
+    """A run that ends before its batch number `stop`, in the middle of its first epoch, and goes on; what it leaves scores as it did.
+
+    Returns the lines of the log.
+    """
 
     def cfg(name):
         return build(tiny_world, folder / name, {**THREE, "SOLVER.CHECKPOINT_STEPS": "1", **overrides})
@@ -90,4 +93,5 @@ def assert_resumed_equals_unbroken(tiny_world, folder, monkeypatch, overrides, s
         assert torch.equal(value, other[name]) if isinstance(value, torch.Tensor) else value == other[name], name
     lines = [(folder / name / "metrics.jsonl").read_text() for name in ("whole", "broken")]
     assert lines[0] == lines[1]
+    assert runs.score(None, folder / "whole" / "model_final.pth")[-1]["mAP"] == rows[-1]["mAP"]
     return lines[0].splitlines()
