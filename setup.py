@@ -29,7 +29,7 @@ setup(
     packages=[*find_packages(include=["reid", "reid.*"]), "reid.configs"],
     package_dir={"reid.configs": "configs"},
     package_data={
-        "reid": ["py.typed", "data/splits/*", "pages/templates/*", "**/_*.pyi"],
+        "reid": ["py.typed", "data/splits/*", "shipped/*.pth", "pages/templates/*", "**/_*.pyi"],
         "reid.configs": ["**/*.yaml"],
     },
     entry_points={"console_scripts": ["reid = reid.commands:main"]},

@@ -19,29 +19,36 @@ __all__ = ["Ids", "load", "losses", "score", "train"]
 
 
 def load(path: str | os.PathLike, device: str = "auto") -> Model:
-    """Opens a checkpoint (.pth), the folder of an export or a graph in it, as a `reid.export.model.Model`.
+    """Opens a shipped model by its name, a checkpoint (.pth), the folder of an export or a graph in it, as a `reid.export.model.Model`.
 
     `embed(pictures) -> (N, D)` and `similarity(a, b) -> (len(a), len(b))`; pictures are paths or uint8 RGB arrays. `encoder`
     is a checkpoint's torch module.
     device: of a checkpoint: auto, cpu, cuda or cuda:N. An export runs on the CPU.
     Raises FileNotFoundError, or ValueError saying what does not fit.
     """
-    if os.fspath(path).endswith(".pth"):
+    name = os.fspath(path)
+    if name.endswith(".pth") or name in importlib.import_module("reid.shipped").MODELS:
         return importlib.import_module("reid.builder.exports").load(path, device)
     return importlib.import_module("reid.export.model").load(path, device)
 
 
 def train(
-    config: str | os.PathLike | None = None, overrides: Overrides = (), *, resume: bool = False
+    config: str | os.PathLike | None = None,
+    overrides: Overrides = (),
+    *,
+    init: str | os.PathLike | None = None,
+    resume: bool = False,
 ) -> list[dict[str, Any]]:
     """Trains as the file `config` and the `overrides` on top of it say; returns the rows of the last scoring.
 
     config: a .yaml, `configs/...` of the package among them; None: the defaults of `reid.config`.
     overrides: {KEY: value}, such as {"SOLVER.LR": 1e-3, "LOSSES": ["softmax", "triplet"]}, or the words of a command line.
+    init: a checkpoint or a shipped model whose encoder it starts from, with that one's MODEL and INPUT.SIZE.
     resume: go on from the last checkpoint in OUTPUT_DIR, exactly.
     Raises ValueError or OSError, in one line, for what cannot be run, before anything is written.
     """
-    cfg = importlib.import_module("reid.config").load(config, overrides)
+    between = importlib.import_module("reid.builder.initial").keys(os.fspath(init)) if init is not None else None
+    cfg = importlib.import_module("reid.config").load(config, overrides, between=between)
     return importlib.import_module("reid.builder.runs").train(cfg, resume=resume)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, get_type_hints
 import torch
 from torch import Tensor
 
-from reid import digest, errors, schema, version1, whole
+from reid import digest, errors, schema, shipped, version1, whole
 
 VERSION = 2
 
@@ -44,6 +44,7 @@ class Besides(TypedDict, total=False):
 
     average: dict[str, Tensor]  # `reid.average.Average.values`, of a run that keeps one
     pictures: Tensor  # (N,) int64, `reid.data.looks.Look.number` of each training picture; not in older ones
+    results: list[dict[str, Any]]  # of a shipped model: the rows of its last scoring
 
 
 class Content(Besides):
@@ -94,14 +95,14 @@ def save(path: str | Path, content: dict[str, Any]) -> None:
 
 
 def load(path: str | Path, *, resume: bool = False) -> dict[str, Any]:
-    """The `Content` that `save` wrote, on the CPU; of VERSION 1 in today's words. Nothing in the file is executed.
+    """The `Content` that `save` wrote, or that of a shipped model by its name, on the CPU; of VERSION 1 in today's words. Nothing in the file is executed.
 
     resume: it must be a `Resumable`.
 
     Raises FileNotFoundError, or ValueError for a file that is truncated, changed, hostile, malformed, not ours, or of another
     version.
     """
-    path = Path(path)
+    path = shipped.find(path)
     where = f"checkpoint: {path}"
     content = _read(path)
     version = content.get("version")
@@ -142,7 +143,7 @@ def weights(content: dict[str, Any], path: str | Path, *, average: bool) -> dict
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: no file {path}; expected one written by reid train")
+        raise FileNotFoundError(f"checkpoint: no file {path}; expected one written by reid train, {shipped.known()}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles torch did not write: what they are is said below

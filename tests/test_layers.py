@@ -33,7 +33,7 @@ LAYERS = [
         "reid.runtime",
         "reid.pace",
     ],
-    ["reid.errors", "reid.whole", "reid.schema", "reid.version1", "reid.digest", "reid"],
+    ["reid.errors", "reid.whole", "reid.schema", "reid.version1", "reid.digest", "reid.shipped", "reid"],
     ["reid.escape"],
 ]
 PEERS = {2, 3}  # layers whose members work together; those of the others do not import each other

@@ -1,6 +1,7 @@
-"""Every block of docs/library.md, and the five lines of README.md, run as they stand, in a folder of their own."""
+"""Every block of docs/library.md, and the first lines of README.md and docs/models.md, run as they stand, in a folder of their own."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+from reid.data.datasets import walkers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,6 +46,20 @@ def test_page_has_its_blocks():
 def test_block_runs(number, tmp_path):
     said = run(QUICK[number], tmp_path)
     assert bool(said) == ("print(" in QUICK[number])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_two_pictures_and_a_score_by_the_model_that_ships(page, tmp_path):
+    """A person of a drawn place is more like himself in another picture than like somebody else."""
+    block = next(block for block in blocks(page) if "walkers-tiny" in block)
+    tree = walkers.load(tmp_path / "walkers", domain="bridge", ids=2, pictures=4, size=(128, 64))
+    first, *rest = sorted(tree.trials[0].query + tree.trials[0].gallery, key=lambda sample: sample.pid)
+    same, other = rest[0], rest[-1]
+    assert first.pid == same.pid != other.pid
+    for name, sample in {"a.jpg": first, "b.jpg": same, "c.jpg": other}.items():
+        shutil.copy(sample.path, tmp_path / name)
+    alike, unlike = map(float, re.findall(r"-?\d[\d.e-]*", run(block, tmp_path)))
+    assert alike > unlike
 
 
 @pytest.mark.slow

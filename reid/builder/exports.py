@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from reid import checkpoint, config, runtime
+from reid import checkpoint, config, runtime, shipped
 from reid.builder import objects, plugins, registry, runs
 from reid.data.loader import read_image
 from reid.evaluation import protocol, report
@@ -45,6 +45,7 @@ def export(
     overrides: KEY VALUE ... on top of the checkpoint's config, such as DATASETS.ROOT.
     """
     runtime.start_log(None)
+    weights = shipped.find(weights)
     folder.check_request(Path(output), formats, input_kind, opset, bits, calibrate)
     words = [*overrides, *(["TEST.EMA", "true"] if average else [])]
     cfg, method, content = _restore(weights, words)
@@ -65,7 +66,7 @@ def export(
         "flip": cfg.TEST.FLIP,
         "pictures": origin,
         "bilinear": bilinear,
-        "training": _training(cfg, content, Path(weights)),
+        "training": _training(cfg, content, weights),
         **({} if bits == "fp32" else {"precision": lower}),
     }
     card = folder.write(
@@ -101,6 +102,7 @@ def export(
 @runtime.single_precision()
 def load(path: str | Path, device: str = "auto") -> Model:
     """Opens a checkpoint as `reid.load` does; device: auto, cpu, cuda or cuda:N."""
+    path = shipped.find(path)
     cfg, method, _ = _restore(path)
     place = runtime.device(device)
     method.to(place).eval()
@@ -119,9 +121,9 @@ def load(path: str | Path, device: str = "auto") -> Model:
 
     def identity() -> Identity:
         return {
-            "sha256": cards.sha256(Path(path)),
+            "sha256": cards.sha256(path),
             "about": about,
-            "path": str(Path(path).absolute()),
+            "path": str(path.absolute()),
             "preprocessing": {
                 "size": list(cfg.INPUT.SIZE),
                 "interpolation": cfg.INPUT.INTERPOLATION,
@@ -215,12 +217,15 @@ def _training(cfg: CfgNode, content: dict[str, Any], weights: Path) -> cards.Car
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "norms": [_worded(registry.entry(entry, "MODEL.NORM")) for entry in cfg.MODEL.NORM],
         "average": cfg.SOLVER.EMA if cfg.TEST.EMA else 0.0,
-        "pretrained": Path(cfg.MODEL.BACKBONE.WEIGHTS).name,  # the name says enough; where it lay is nobody's business
+        "pretrained": Path(
+            cfg.MODEL.INIT or cfg.MODEL.BACKBONE.WEIGHTS
+        ).name,  # the name says enough; where it lay is nobody's business
         "plugins": content.get("plugins", []),
         "sources": [_source(entry) for entry in cfg.DATASETS.SOURCES],
         "protocol": content["protocol"],
         "fingerprint": protocol.fingerprint(content["protocol"]),
-        "results": _results(weights.parent / "results.jsonl", step),
+        "notes": content["notes"],
+        "results": _results(weights.parent / "results.jsonl", step) if "results" not in content else content["results"],
     }
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from yacs.config import CfgNode
 
 from reid import config, errors, optim, runtime
-from reid.builder import plugins, registry
+from reid.builder import initial, plugins, registry
 from reid.builder.registry import find, make
 from reid.data import records
 from reid.data.loader import Loader
@@ -233,6 +233,8 @@ def encoder(cfg: CfgNode, *, features: Sequence[str] = (), weights: str | None =
     only = getattr(made.backbone, "picture_size", None)
     if only not in (None, tuple(cfg.INPUT.SIZE)):
         raise ValueError(f"INPUT.SIZE is {cfg.INPUT.SIZE}; backbone {name} takes {list(only)} alone")
+    if cfg.MODEL.INIT and weights is None:
+        initial.load(made, cfg.MODEL.INIT)
     return made
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from reid import checkpoint, config, processes, runtime
-from reid.builder import exported, objects, page, plugins, refusals, registry, resuming, stages, teacher
+from reid import checkpoint, config, processes, runtime, shipped
+from reid.builder import exported, initial, objects, page, plugins, refusals, registry, resuming, stages, teacher
 from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
 from reid.data import overlap, sources
 from reid.data.looks import Look
@@ -54,7 +54,7 @@ def _train(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> Rows:
     resuming.begin(run)
     method.to(trainer.device)
     plugins.say(about["plugins"], earlier.content)
-    for line in (*earlier.changed, *earlier.notes):
+    for line in (*earlier.changed, *initial.notes(cfg), *earlier.notes):
         runtime.log.warning("%s", line)
     if cfg.SOLVER.AMP == "fp16" and trainer.device.type == "cpu":
         runtime.log.warning(
@@ -112,7 +112,7 @@ def _make(cfg: CfgNode, run: RunFolder, earlier: resuming.Earlier) -> tuple[_Dat
     optimizer, parts = objects.optimizer(cfg, method), stages.make(cfg, train_set, batches, method)
     look = partial(_embed, cfg, method, device)
     rules = rules_of(cfg, data.sources, data.targets)
-    notes = [*notes_of(data.sources), *earlier.notes]
+    notes = [*notes_of(data.sources), *initial.notes(cfg), *earlier.notes]
     keep = bool(cfg.TEST.CACHE)
     scorer = Scorer(cfg, method, data.targets, data.validation, run, rules, notes, device, runtime.world(), keep=keep)
     trainer = Trainer(
@@ -229,7 +229,7 @@ def score(
         state = checkpoint.weights(content, weights or "", average=cfg.TEST.EMA)
         checkpoint.load_state(method, state, weights or "")
         objects.check_pixels(cfg, method)
-        folder, notes, trained_by = Path(weights or "").parent, content["notes"], content["processes"]
+        folder, notes, trained_by = shipped.place(weights or ""), content["notes"], content["processes"]
         step = content["progress"]["step"]
     device = runtime.device(cfg.DEVICE)
     with RunFolder(folder / "test" if output is None else output) as run:

@@ -12,6 +12,11 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     parser.add_argument(
         "--config", "--config-file", required=True, metavar="FILE", help="a .yaml, such as configs/demo.yaml"
     )
+    parser.add_argument(
+        "--init",
+        metavar="MODEL",
+        help="start from the encoder of a checkpoint or a shipped model, with its MODEL and INPUT.SIZE in place of the config's",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the run folder's last checkpoint")
     parser.add_argument(
         "--resume-anyway",
@@ -32,9 +37,10 @@ def run(args: argparse.Namespace) -> None:
         print(f"torchrun --nproc-per-node {args.num_gpus} -m reid train {shlex.join(args.words)}")
         return
     from reid import config
-    from reid.builder import runs
+    from reid.builder import initial, runs
 
-    cfg = config.load(args.config, args.overrides)
+    between = initial.keys(args.init) if args.init else None
+    cfg = config.load(args.config, args.overrides, between=between)
     if args.eval_only:
         runs.score(cfg, Path(cfg.OUTPUT_DIR, "model_final.pth"))
     else:

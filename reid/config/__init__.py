@@ -50,15 +50,19 @@ __all__ = [
 Overrides = Sequence[str] | Mapping[str, Any]  # KEY VALUE KEY VALUE ... as typed, or {KEY: value} as Python has it
 
 
-def load(path: str | os.PathLike | None = None, overrides: Overrides = ()) -> CfgNode:
+def load(
+    path: str | os.PathLike | None = None, overrides: Overrides = (), *, between: Mapping[str, Any] | None = None
+) -> CfgNode:
     """The frozen config of `path` (None: the defaults) with `overrides` (KEY VALUE KEY VALUE ..., or {KEY: value}) on top.
 
+    between: {KEY: value} over the file and under the overrides.
     Raises ValueError or FileNotFoundError, in one line, for anything that is not a known key with a value of its type.
     """
     cfg = defaults()
     if path is not None:
         for content in reading.contents(find(path)):
             _merge(cfg, content, "")
+    _override_all(cfg, between or {})
     _override_all(cfg, overrides)
     if not cfg.OUTPUT_DIR:
         cfg.OUTPUT_DIR = default_output_dir(path)

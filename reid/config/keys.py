@@ -118,7 +118,7 @@ def defaults() -> CfgNode:
     c.MODEL.BACKBONE = CfgNode()
     c.MODEL.BACKBONE.NAME = "mobilenetv2_100"  # `tiny`, `osnet_x0_25` and its like, or timm's, such as resnet18.a1_in1k
     c.MODEL.BACKBONE.WEIGHTS = (
-        "none"  # none | a local file | pip:<package> | timm or timm:<tag> (its hub, needs a network)
+        "none"  # none | a local file | a shipped model | pip:<package> | timm or timm:<tag> (its hub, needs a network)
     )
     c.MODEL.BACKBONE.MEAN = []  # of pixels, RGB in 0..1; empty: what belongs to the weights (none: ImageNet's)
     c.MODEL.BACKBONE.STD = []  # their deviation, the same
@@ -132,6 +132,7 @@ def defaults() -> CfgNode:
     )
     c.MODEL.BACKBONE.RECOMPUTE = False  # of timm's networks: blocks run again in the backward pass, for less memory
     # avg | max | avg+max | gem | strips4 (horizontal strips, any number); of tokens avg | cls | cls+avg | strips4
+    c.MODEL.INIT = ""  # a checkpoint or a shipped model whose whole encoder a run starts from; `reid train --init` sets what goes with it
     c.MODEL.POOLING = "avg"
     c.MODEL.DIM = 0  # embedding size by a linear layer; 0: the backbone's own
     c.MODEL.NECK = True  # batch normalisation between feature and embedding

@@ -90,6 +90,7 @@ class OldTraining(TypedDict):
 class Training(OldTraining, total=False):
     plugins: list[dict[str, str]]
     norms: list[str]
+    notes: list[str]  # of the run: what else it learned from, and of its sources
     average: float
     processes: int
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
+from reid import shipped
 from reid.data import records, transforms
 from reid.data.pictures import decode
 from reid.export import card as cards
@@ -167,6 +168,10 @@ def load(path: str | Path, device: str = "auto") -> Model:
     Raises FileNotFoundError, or ValueError for a card or a graph that does not fit, and where a package is missing.
     """
     path = Path(path)
+    if not path.exists() and not (path.parent / cards.JSON_NAME).is_file():
+        raise FileNotFoundError(
+            f"load: found no {path}; expected a checkpoint (.pth), an export's folder or a graph in it, {shipped.known()}"
+        )
     suffixes = [form.suffix for form in runners.FORMATS.values()]
     if path.suffix not in suffixes and not path.is_dir() and path.exists():
         raise ValueError(f"load: found the file {path}; expected .pth, {', '.join(suffixes)} or an export's folder")

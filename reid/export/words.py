@@ -140,6 +140,8 @@ def _training(training: Card) -> list[str]:
     for source in training["sources"]:
         said = f"{source['name']}: {source['title']}; {source['terms']} ({source['status']}; {source['page']})"
         lines.append(f"- {escape.markdown(said)}")
+    if training.get("notes"):
+        lines += ["", "Of the training:", "", *(f"- {escape.markdown(note)}" for note in training["notes"])]
     if training["plugins"]:
         lines += ["", "Made with plug-ins:", ""]
     for plugin in training["plugins"]:

@@ -137,6 +137,17 @@ def test_pku_reid_searches_each_camera_with_the_other(tmp_path):
     assert loaded.variant == {"persons": 2}
 
 
+def test_pku_reid_in_two_parts_that_share_nobody(tmp_path):
+    everybody = ("001", "004", "008", "010", "012", "109", "110")
+    grow(tmp_path / "pku_reid", *(f"{person}/{name}" for person in everybody for name in ORIENTATIONS))
+    looked_at, others = (pku_reid.load(tmp_path, people=people) for people in ("looked_at", "others"))
+    assert {sample.pid for sample in looked_at.train} == {1, 12, 109}
+    assert {sample.pid for trial in others.trials for sample in trial.query} == {4, 8, 10, 110}
+    assert others.variant == {"persons": 4, "people": "others"}
+    with pytest.raises(ValueError, match="found PEOPLE some; expected all, looked_at, others"):
+        pku_reid.load(tmp_path, people="some")
+
+
 def test_pku_reid_in_its_flat_form_reads_the_same(tmp_path):
     root = tmp_path / "PKUv1a_128x48"
     grow(root, *(f"{person:03d}_{camid}_{side}.png" for person in (1, 7) for camid in (1, 2) for side in range(8)))

@@ -55,6 +55,7 @@ def test_help_names_every_command_and_loads_nothing_heavy():
         "search",
         "calibrate",
         "report",
+        "ship",
     } == set(commands.names())
 
 

