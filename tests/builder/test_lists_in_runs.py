@@ -60,7 +60,10 @@ def test_a_checkpoint_knows_the_people_and_pictures_that_it_was_trained_on(leaky
     checkpoint.save(path, older)
     rows = runs.score(None, path, output=tmp_path / "older")
     assert [row.get("notes") for row in rows if row["kind"] == "dataset"] == [None, NOTES["source_a"][1:]]
-    assert "does not know its pictures: they are not compared" in (tmp_path / "older" / "log.txt").read_text()
+    assert (
+        "does not know the pictures of its training: they are not compared"
+        in (tmp_path / "older" / "log.txt").read_text()
+    )
 
 
 def test_check_says_the_same_of_one_set_and_of_what_two_share(leaky, tmp_path):

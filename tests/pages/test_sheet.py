@@ -41,6 +41,20 @@ def test_cells_stand_in_order_each_in_the_border_of_its_kind(tmp_path):
         assert (changes[0] + 1 if len(changes) else 0) == sheet.DASHES[colour]
 
 
+def test_a_picture_that_is_gone_is_said_and_all_are_refused(tmp_path):
+    each = ranked(tmp_path)
+    cell = sheet.sheet([each])[
+        sheet.GAP + sheet.LINE :, sheet.GAP + 2 * (sheet.NARROWEST + 2 * (sheet.BORDER + 2) + sheet.GAP) :
+    ]
+    assert (cell[8 : 8 + sheet.LINE, 8:40] < 100).any(), "it says that it is gone"
+    for grey in (10, 60):
+        (tmp_path / f"{grey}.png").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"10\.png: found neither this picture nor another of 3; expected them where"
+    ):
+        sheet.sheet([each])
+
+
 @pytest.fixture(scope="module")
 def run(tiny_world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sheet") / "run"

@@ -27,7 +27,7 @@ def write(run: str | Path, output: str | Path, *, name: str = "", lists: int = 2
 
     name: of the data set; empty: the first whose pictures may be shown. pictures: also where its terms do not allow it, or
     are not known. The sheet then is personal data.
-    Raises FileNotFoundError or ValueError for a run without a page, and for a set that is not there or may not be shown.
+    Raises FileNotFoundError or ValueError for a run without a page, for pictures that are all gone, and for a set that is not there or may not be shown.
     """
     kept = _choose(page.kept_of(recipes.read_run(Path(run))[1]), name, Path(run), Album(pictures))
     chosen = [each for kind in KINDS for each in [one for one in kept["ranked"] if one["kind"] == kind][:lists]]
@@ -53,11 +53,19 @@ def _choose(sets: Sequence[Kept], name: str, run: Path, album: Album) -> Kept:
 
 
 def sheet(lists: Sequence[Ranked]) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: each list is a row, the query and what it finds, under a line that says how well."""
+    """(H, W, 3) uint8 RGB: each list is a row, the query and what it finds, under a line that says how well.
+
+    Raises FileNotFoundError where none of the pictures is there.
+    """
     shown = {
         picture["path"]: picture_at(picture["path"]) for each in lists for picture in (each["query"], *each["found"])
     }
     images = {path: _scaled(image) for path, image in shown.items() if image is not None}
+    if not images:
+        raise FileNotFoundError(
+            f"{next(iter(shown))}: found neither this picture nor another of {len(shown)}; expected them where the run was "
+            "started: go to that folder"
+        )
     wide = max((NARROWEST, *(image.shape[1] for image in images.values())))
     rows = []
     for each in lists:
@@ -79,12 +87,14 @@ def _scaled(image: np.ndarray) -> np.ndarray:
 
 
 def _cell(picture: Picture, images: dict[str, np.ndarray], wide: int, colour: Colour, said: list[str]) -> np.ndarray:
-    """A picture over what is known of it, in a border of its colour; without it where it is gone."""
+    """A picture over what is known of it, in a border of its colour; `gone` where it is no longer there."""
     camera = "" if picture["camid"] is None else f", c{picture['camid']}"
     image = images.get(picture["path"])
     inner = np.full((TALL, wide, 3), WHITE, np.uint8)
     if image is not None:
         inner[:, : image.shape[1]] = image
+    else:
+        inner[:LINE] = _text("gone", INK, wide)
     lines = [
         _text(said[0], colour, wide),
         *(_text(words, INK, wide) for words in (said[1], f"id {picture['pid']}{camera}")),
