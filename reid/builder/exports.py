@@ -80,16 +80,7 @@ def export(
         bits=bits,
         calibration=stacked(learned) if learned else None,
     )
-    said = f"cosine to the vectors of trackers, which resize bilinearly: {bilinear['mean']} in the mean, {bilinear['least']} at least"
-    if bilinear["least"] < trackers.ENOUGH:
-        runtime.log.warning(
-            "warning: %s; expected %s or more: train with INPUT.INTERPOLATION bilinear and TEST_CROP 1, or resize as the "
-            "card says",
-            said,
-            trackers.ENOUGH,
-        )
-    else:
-        runtime.log.info("%s", said)
+    _say_bilinear(bilinear)
     runtime.log.info("checked on %s; %s says how to use them", origin, Path(output) / cards.MARKDOWN_NAME)
     if score:
         rows = [*runs.score(None, weights, words), *runs.score(cfg, output)]
@@ -152,6 +143,18 @@ def _restore(path: str | Path, overrides: Sequence[str] = ()) -> tuple[CfgNode, 
 
 
 # ---- what the graphs are checked on
+
+
+def _say_bilinear(bilinear: dict[str, float]) -> None:
+    said = f"cosine to the vectors of trackers, which resize bilinearly: {bilinear['mean']} in the mean, {bilinear['least']} at least"
+    if bilinear["least"] >= trackers.ENOUGH:
+        runtime.log.info("%s", said)
+        return
+    runtime.log.warning(
+        "warning: %s; expected %s or more: train with INPUT.INTERPOLATION bilinear and TEST_CROP 1, or resize as the card says",
+        said,
+        trackers.ENOUGH,
+    )
 
 
 def _pictures(cfg: CfgNode, num: int) -> tuple[list[np.ndarray], str]:

@@ -12,8 +12,20 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from reid import checkpoint, config, processes, runtime, shipped
-from reid.builder import exported, initial, objects, page, plugins, refusals, registry, resuming, stages, teacher
+from reid import checkpoint, config, processes, runtime
+from reid.builder import (
+    exported,
+    initial,
+    objects,
+    page,
+    plugins,
+    refusals,
+    registry,
+    resuming,
+    scored,
+    stages,
+    teacher,
+)
 from reid.builder.scoring import Rows, Scorer, notes_of, rules_of
 from reid.data import overlap, sources
 from reid.data.looks import Look
@@ -208,51 +220,37 @@ def score(
     _, targets, found = refusals.check_pictures([], objects.targets(cfg))
     rules = rules_of(cfg, [], targets)
     runtime.seed(cfg.SEED)
-    method: Method
     if graphs:
-        training = graphs.card["training"]
-        method, rules["sources"] = graphs, training["protocol"]["sources"]
-        folder, notes, trained_by, step = graphs.folder, [], training.get("processes", 1), training["step"]
-        output = folder.with_name(f"{folder.absolute().name}-test") if output is None else output
+        what = scored.of_export(graphs)
     elif content is None:
-        source_sets = objects.datasets(cfg, cfg.DATASETS.SOURCES) if cfg.LOSSES else []
-        train_set = sources.join(source_sets) if source_sets else None
-        num_classes, num_samples = (train_set.num_classes, len(train_set)) if train_set else (0, 0)
-        method = objects.method(cfg, num_classes=num_classes, num_samples=num_samples)
-        folder, notes, trained_by, step = Path(cfg.OUTPUT_DIR), notes_of(source_sets), 0, 0
+        what = scored.untrained(cfg)
     else:
-        rules["sources"] = content["protocol"]["sources"]
         targets = _known(targets, found, content)
-        num_classes = sum(len(pids) for pids in content["label_map"].values())
-        with checkpoint.opening(weights or ""):
-            method = objects.method(cfg, num_classes=num_classes, num_samples=content["num_samples"], weights="none")
-        state = checkpoint.weights(content, weights or "", average=cfg.TEST.EMA)
-        checkpoint.load_state(method, state, weights or "")
-        objects.check_pixels(cfg, method)
-        folder, notes, trained_by = shipped.place(weights or ""), content["notes"], content["processes"]
-        step = content["progress"]["step"]
+        what = scored.of_checkpoint(cfg, content, weights or "")
+    if what.sources is not None:
+        rules["sources"] = what.sources
     device = runtime.device(cfg.DEVICE)
-    with RunFolder(folder / "test" if output is None else output) as run:
+    with RunFolder(what.output if output is None else output) as run:
         if (run / "model_last.pth").exists():
             raise ValueError(
                 f"--output {run.path} holds a training run, whose config and log would be lost; give another folder"
             )
         keep = cfg.TEST.CACHE is not False
-        scorer = Scorer(cfg, method, targets, [], run, rules, notes, device, trained_by, keep=keep)
+        scorer = Scorer(cfg, what.method, targets, [], run, rules, what.notes, device, what.trained_by, keep=keep)
         scorer.rows_say = graphs.rows_say() if graphs else {}
         refusals.check_shared_memory(cfg, [], targets)
         run.open(config.dump(cfg))
-        method.to(device)
+        what.method.to(device)
         plugins.say(origins, content)
         _say(targets, "targets")
-        for note in notes:
+        for note in what.notes:
             runtime.log.warning("trained on: %s", note)
         if graphs or (content is not None and "pictures" not in content):
             which = "an export" if graphs else "the checkpoint is an older one, which"
             runtime.log.warning("%s does not know the pictures of its training: they are not compared", which)
-        for line in (*_told(rules), repr(method), f"on {runtime.describe(device)}; run folder {run.path}"):
+        for line in (*_told(rules), repr(what.method), f"on {runtime.describe(device)}; run folder {run.path}"):
             runtime.log.info("%s", line)
-        scorer.score_targets(step)
+        scorer.score_targets(what.step)
         _write_page(cfg, run)
     return scorer.rows
 

@@ -1,7 +1,7 @@
 """A collection of Milvus against exact search of the folders it was filled from: on a stand-in, and on Milvus Lite where it is.
 
 Milvus Lite needs faiss-cpu, whose folder that of another faiss would be, so it runs from a venv of its own, with pymilvus here:
-python -m venv /tmp/lite; /tmp/lite/bin/pip install milvus-lite; pip install pymilvus; REID_TEST_MILVUS=/tmp/lite/bin/python
+python -m venv lite; lite/bin/pip install milvus-lite; pip install pymilvus; REID_TEST_MILVUS=lite/bin/python
 """
 
 import itertools
